@@ -1,0 +1,7 @@
+"""`python -m drawnet`."""
+
+import sys
+
+from drawnet.cli import main
+
+sys.exit(main())
