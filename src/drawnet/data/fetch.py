@@ -1,0 +1,149 @@
+"""Fetch files with checksums; where they are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_CHUNK_BYTES = 1 << 20
+
+Progress = Callable[[int, int | None], None]  # bytes done, bytes in total or None where that is unknown
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A published file.
+
+    Attributes:
+        url: where it is.
+        sha256: of its contents, in hexadecimal.
+        num_bytes: its size.
+    """
+
+    url: str
+    sha256: str
+    num_bytes: int
+
+    @property
+    def name(self) -> str:
+        """The last part of the URL, which the file is also called here."""
+        return self.url.rsplit("/", 1)[-1]
+
+
+def data_folders(name: str) -> list[Path]:
+    """Where the files of the data set `name` may be, in the order in which to look; the first is for new ones.
+
+    `$DRAWNET_DATA/name` if that variable is set, then `$XDG_CACHE_HOME/drawnet/name` (`~/.cache/drawnet/name` if
+    that is not set).
+
+    Raises:
+        ValueError: DRAWNET_DATA is not a folder.
+    """
+    folders = []
+    if root := os.environ.get("DRAWNET_DATA"):
+        if not Path(root).is_dir():
+            raise ValueError(f"DRAWNET_DATA is {root!r}, which is not a folder: make it, or unset DRAWNET_DATA")
+        folders.append(Path(root) / name)
+    cache = os.environ.get("XDG_CACHE_HOME")
+    folders.append((Path(cache) if cache else Path.home() / ".cache") / "drawnet" / name)
+    return folders
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def fetch(file: RemoteFile, folder: Path, progress: Progress | None = None, timeout_seconds: float = 30.0) -> Path:
+    """Download `file` into `folder`, unless it is there already with the right checksum.
+
+    It is written under a temporary name in the same folder, flushed and renamed. Whatever goes wrong, the temporary
+    file is removed and a file of that name that was there before stays as it was; only a complete download with the
+    right checksum replaces it.
+
+    Args:
+        file: what to fetch.
+        folder: made if it does not exist.
+        progress: called with the bytes done and in total (None if the server does not say).
+        timeout_seconds: for connecting, and for each wait for data.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        ValueError: what came does not have the size or the checksum of the published file.
+        OSError: the network failed, or the file cannot be written.
+    """
+    path = folder / file.name
+    if path.is_file() and path.stat().st_size == file.num_bytes and file_sha256(path) == file.sha256:
+        if progress is not None:
+            progress(file.num_bytes, file.num_bytes)
+        return path
+    temporary = folder / f".{file.name}.{os.getpid()}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as target:
+                _download(file, target.write, progress, timeout_seconds)
+                target.flush()
+                os.fsync(target.fileno())
+            temporary.replace(path)
+        finally:  # Ctrl-C as well; after the rename there is nothing left to remove
+            temporary.unlink(missing_ok=True)
+    except _NetworkError:
+        raise
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {error}; make room, or set DRAWNET_DATA to another folder") from error
+    return path
+
+
+class _NetworkError(OSError):
+    """Reading from the network failed, as opposed to writing the file."""
+
+
+def _download(
+    file: RemoteFile, write: Callable[[bytes], object], progress: Progress | None, timeout_seconds: float
+) -> None:
+    digest, done = hashlib.sha256(), 0
+    for chunk, total in _chunks(file.url, timeout_seconds):
+        write(chunk)
+        digest.update(chunk)
+        done += len(chunk)
+        if done > file.num_bytes:
+            break
+        if progress is not None:
+            progress(done, total)
+    if done != file.num_bytes or digest.hexdigest() != file.sha256:
+        size = f"more than {file.num_bytes}" if done > file.num_bytes else f"{done}"
+        raise ValueError(
+            f"{file.url} is not the published file: {size} bytes, sha256 {digest.hexdigest()}; expected "
+            f"{file.num_bytes} bytes, sha256 {file.sha256}. Nothing was kept; try again, or get the file elsewhere"
+        )
+
+
+def _chunks(url: str, timeout_seconds: float) -> Iterator[tuple[bytes, int | None]]:
+    """The body in pieces, each with the size that the server states."""
+    done = 0
+    try:
+        with urllib.request.urlopen(url, timeout=timeout_seconds) as response:
+            total = response.length  # what is left to read: before the first read, the Content-Length
+            while chunk := response.read(_CHUNK_BYTES):
+                done += len(chunk)
+                yield chunk, total
+    except (OSError, http.client.HTTPException) as error:
+        raise _NetworkError(f"cannot fetch {url}: {error}; check the network and try again") from error
+    if total is not None and done < total:
+        raise _NetworkError(f"cannot fetch {url}: the connection ended after {done} of {total} bytes; try again")
