@@ -1,0 +1,1 @@
+"""Pictures: samples, drawing sequences with their rectangles, animations and curves."""
