@@ -1,0 +1,294 @@
+"""Checkpoints: folders of safetensors and JSON that are either whole or not there."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from drawnet.data import ImageOptions
+from drawnet.models.draw import Draw, DrawConfig
+from drawnet.presets import RunConfig
+from drawnet.train import TrainingConfig
+
+FORMAT_VERSION = 1
+NUM_KEPT = 2  # the newest checkpoint and the one before
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How far the weights of a checkpoint have come.
+
+    Attributes:
+        updates: minibatches tried.
+        seconds: wall time of training.
+        threads: CPU threads torch used.
+    """
+
+    updates: int
+    seconds: float
+    threads: int
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint folder says besides its tensors.
+
+    Attributes:
+        path: the folder.
+        config: the run it is of.
+        trained: how far it has come.
+    """
+
+    path: Path
+    config: RunConfig
+    trained: Trained
+
+    def load_model(self) -> Draw:
+        """The model with the averaged weights, in float32 on the CPU.
+
+        Raises:
+            ValueError: the weights file is damaged or of another model; the message names it.
+            FileNotFoundError: there is none.
+        """
+        model = Draw(self.config.model)
+        path = self.path / "model.safetensors"
+        try:
+            model.load_state_dict(_load_tensors(path))
+        except RuntimeError as error:
+            raise ValueError(f"{path} does not fit its config.json: {' '.join(str(error).split())}") from error
+        return model
+
+    def load_trainer_state(self) -> dict[str, Tensor]:
+        """What `Training.load_state_dict` takes.
+
+        Raises:
+            ValueError: the file is damaged.
+            FileNotFoundError: weights that came without it cannot be trained on.
+        """
+        return _load_tensors(self.path / "trainer.safetensors")
+
+
+def save_checkpoint(
+    folder: Path, model: Draw, trainer_state: Mapping[str, Tensor], config: RunConfig, trained: Trained
+) -> Path:
+    """Write `folder`/UPDATES whole or not at all, then delete all but the newest two.
+
+    Everything is written under a temporary name and flushed to the disk before the folder gets its name.
+
+    Args:
+        folder: the `checkpoints` folder of a run; made if missing.
+        model: carries the averaged weights.
+        trainer_state: `Training.state_dict()`.
+        config: the run.
+        trained: how far it has come; its `updates` name the checkpoint.
+
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        OSError: no space, no permission; the older checkpoints are as they were.
+    """
+    target = folder / f"{trained.updates:08d}"
+    if target.exists():
+        return target  # the same update of the same run: the same content
+    folder.mkdir(parents=True, exist_ok=True)
+    for abandoned in folder.glob("*.partial"):  # by a process that was killed
+        shutil.rmtree(abandoned)
+    temporary = folder / f"{target.name}.partial"
+    try:
+        temporary.mkdir()
+        write_model(temporary, model, config, trained)
+        _save_tensors(trainer_state, temporary / "trainer.safetensors")
+        _sync(temporary)
+        temporary.rename(target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    _sync(folder)
+    for old in _numbered(folder)[:-NUM_KEPT]:
+        shutil.rmtree(old)
+    return target
+
+
+def write_model(folder: Path, model: Draw, config: RunConfig, trained: Trained) -> None:
+    """Write `model.safetensors` and `config.json` into an existing folder.
+
+    Raises:
+        OSError: no space, no permission.
+    """
+    _save_tensors(model.state_dict(), folder / "model.safetensors")
+    path = folder / "config.json"
+    path.write_text(json.dumps(config_content(config) | {"trained": dataclasses.asdict(trained)}, indent=2) + "\n")
+    _sync(path)
+
+
+def config_content(config: RunConfig) -> dict[str, Any]:
+    """A run's settings as JSON."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "dataset": config.dataset,
+        "images": dataclasses.asdict(config.images),
+        "model": {"type": "draw", **dataclasses.asdict(config.model)},
+        "training": dataclasses.asdict(config.training),
+    }
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint folder's `config.json`.
+
+    Raises:
+        ValueError: damaged, with unknown or missing keys, or written by a newer drawnet; the message names the file.
+        FileNotFoundError: no such file.
+    """
+    file = path / "config.json"
+    try:
+        content = json.loads(file.read_text())
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged: {error}") from error
+    if not isinstance(content, dict) or not isinstance(version := content.get("format_version"), int):
+        raise ValueError(f"{file} has no format_version: it is not a drawnet configuration")
+    if version > FORMAT_VERSION:
+        raise ValueError(
+            f"{file} has format_version {version}, this drawnet reads up to {FORMAT_VERSION}: update drawnet"
+        )
+    _check_keys(file, "", content, {"format_version", "dataset", "images", "model", "training", "trained"})
+    for key in ("images", "model"):
+        if not isinstance(content[key], dict):
+            raise ValueError(f"{file}: {key} is not an object")
+    model = dict(content["model"])
+    if (kind := model.pop("type", None)) != "draw":
+        raise ValueError(f"{file}: model.type is {kind!r}, this drawnet knows 'draw'")
+    images = dict(content["images"])
+    if isinstance(images.get("image_size"), list):
+        images["image_size"] = tuple(images["image_size"])  # JSON has no tuples
+    if not isinstance(content["dataset"], str):
+        raise ValueError(f"{file}: dataset is {content['dataset']!r}: it must be a name")
+    config = RunConfig(
+        dataset=content["dataset"],
+        images=_build(ImageOptions, file, "images", images),
+        model=_build(DrawConfig, file, "model", model),
+        training=_build(TrainingConfig, file, "training", content["training"]),
+    )
+    return Checkpoint(path, config, _build(Trained, file, "trained", content["trained"]))
+
+
+def newest_checkpoint(run_dir: Path) -> Checkpoint | None:
+    """The newest checkpoint of a run folder; None if there is none yet.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    numbered = _numbered(run_dir / "checkpoints")
+    return read_checkpoint(numbered[-1]) if numbered else None
+
+
+def shipped_models() -> dict[str, Path]:
+    """Weights that come with the package: name to checkpoint folder."""
+    weights = Path(str(resources.files("drawnet"))) / "weights"
+    return {path.name: path for path in sorted(weights.iterdir()) if (path / "config.json").is_file()}
+
+
+def find_checkpoint(name: str) -> Checkpoint:
+    """The checkpoint a person means by MODEL: a run folder, a checkpoint folder or the name of shipped weights.
+
+    Raises:
+        ValueError: nothing of that name, or what is there is damaged.
+    """
+    path = Path(name)
+    if path.is_dir():
+        if (path / "model.safetensors").exists():
+            return read_checkpoint(path)
+        if (checkpoint := newest_checkpoint(path)) is not None:
+            return checkpoint
+        raise ValueError(f"{name} is neither a checkpoint nor a run folder with one in it")
+    shipped = shipped_models()
+    if name in shipped:
+        return read_checkpoint(shipped[name])
+    raise ValueError(
+        f"no model {name!r}: give a run folder, a checkpoint folder or one of the weights "
+        f"that come with drawnet ({', '.join(shipped) or 'none'})"
+    )
+
+
+def _numbered(folder: Path) -> list[Path]:
+    """Whole checkpoints in a folder, oldest first."""
+    return sorted(p for p in folder.glob("*") if p.is_dir() and p.name.isdigit())
+
+
+def _check_keys(file: Path, where: str, content: Any, expected: set[str]) -> None:
+    if not isinstance(content, dict):
+        raise ValueError(f"{file}: {where or 'the whole'} is not an object")
+    for key in sorted(content.keys() - expected):
+        raise ValueError(f"{file}: unknown key {where + '.' if where else ''}{key}")
+    for key in sorted(expected - content.keys()):
+        raise ValueError(f"{file}: missing key {where + '.' if where else ''}{key}")
+
+
+def _build(cls: Any, file: Path, where: str, content: Any) -> Any:
+    """A frozen dataclass from its JSON object, refusing unknown and missing keys and bad values."""
+    hints = get_type_hints(cls)
+    _check_keys(file, where, content, set(hints))
+    for key, value in content.items():
+        if not _is_a(value, hints[key]):
+            raise ValueError(f"{file}: {where}.{key} is {value!r}: it must be {_name(hints[key])}")
+    try:
+        return cls(**content)
+    except ValueError as error:
+        raise ValueError(f"{file}: {where}: {error}") from error
+
+
+def _name(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+
+
+def _is_a(value: Any, hint: Any) -> bool:
+    """isinstance for the annotations that configurations use."""
+    if get_origin(hint) in (Union, UnionType):
+        return any(_is_a(value, choice) for choice in get_args(hint))
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if get_origin(hint) is tuple:
+        return (
+            isinstance(value, tuple) and len(value) == len(get_args(hint)) and all(map(_is_a, value, get_args(hint)))
+        )
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, (int, float) if hint is float else hint)
+
+
+def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    try:
+        save_file({k: v.detach().to("cpu").clone().contiguous() for k, v in tensors.items()}, path)
+    except SafetensorError as error:
+        raise OSError(f"cannot write {path}: {error}") from error
+    _sync(path)
+
+
+def _load_tensors(path: Path) -> dict[str, Tensor]:
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def _sync(path: Path) -> None:
+    """Flush a file or folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,69 @@
+"""report.json: a number with everything that is needed to read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from drawnet.checkpoint import Checkpoint
+from drawnet.data import Dataset
+from drawnet.evaluate import bits_per_dim, evaluate, evaluation_fields
+
+
+def report(
+    checkpoint: Checkpoint,
+    dataset: Dataset,
+    split_name: str,
+    *,
+    model_name: str,
+    command: str,
+    importance_samples: int = 0,
+    num_images: int | None = None,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """Evaluate a checkpoint on a split: the content of report.json and of `evaluate --json`.
+
+    Args:
+        checkpoint: what to evaluate.
+        dataset: the images.
+        split_name: "train", "validation" or "test".
+        model_name: what to call the model.
+        command: the command that asks for this.
+        importance_samples: see `evaluate`.
+        num_images: see `evaluate`.
+        seed: see `evaluate`.
+        device: where to evaluate.
+        progress: see `evaluate`.
+
+    Raises:
+        ValueError: see `evaluate` and `Checkpoint.load_model`.
+    """
+    model = checkpoint.load_model().to(device)
+    evaluation = evaluate(
+        model,
+        getattr(dataset, split_name),
+        importance_samples=importance_samples,
+        num_images=num_images,
+        seed=seed,
+        progress=progress,
+    )
+    num_values = model.config.num_channels * model.config.height * model.config.width
+    return {
+        "model": model_name,
+        "dataset": dataset.name,
+        "binarization": dataset.binarization,
+        "split": split_name,
+        **evaluation_fields(evaluation),
+        "bits_per_dim": bits_per_dim(evaluation.nats.mean, num_values) if dataset.binarization else None,
+        "num_latent_samples": 1,
+        "seed": seed,
+        "num_parameters": sum(p.numel() for p in model.parameters()),
+        "updates": checkpoint.trained.updates,
+        "train_seconds": checkpoint.trained.seconds,
+        "threads": checkpoint.trained.threads,
+        "command": command,
+    }

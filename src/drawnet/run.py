@@ -1,0 +1,203 @@
+"""A run folder: train into it, resume from it, report on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from drawnet.checkpoint import Trained, config_content, newest_checkpoint, save_checkpoint
+from drawnet.data import Dataset, Split
+from drawnet.evaluate import Evaluation, evaluate, evaluation_fields
+from drawnet.files import replacing, write_json
+from drawnet.models.draw import Draw
+from drawnet.presets import RunConfig
+from drawnet.train import StepRecord, Training, TrainingDivergedError, fit
+
+SECONDS_BETWEEN_CHECKPOINTS = 180.0
+UPDATES_BETWEEN_METRICS = 10
+
+
+@dataclass(frozen=True)
+class ValidationRecord:
+    """The averaged weights on the first validation images, after an update.
+
+    Attributes:
+        update: minibatches tried so far.
+        seconds: wall time of the run so far.
+        evaluation: the score.
+    """
+
+    update: int
+    seconds: float
+    evaluation: Evaluation
+
+
+def new_model(config: RunConfig, dataset: Dataset) -> Draw:
+    """A model with starting weights from the run's seed and its first canvas at the mean training image.
+
+    Raises:
+        ValueError: the model is not of the images' shape; the message names the field.
+    """
+    shape = dict(zip(("num_channels", "height", "width"), dataset.image_shape, strict=True))
+    for field, actual in shape.items():
+        if (wanted := getattr(config.model, field)) != actual:
+            raise ValueError(f"{field} is {wanted}, but the images of {dataset.name} have {actual}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.training.seed)  # torch's layers draw their starting weights from the global one
+        model = Draw(config.model)
+    model.start_canvas_at(mean_image(dataset.train))
+    return model
+
+
+def mean_image(split: Split) -> Tensor:
+    """Mean intensity of every pixel, `[channel, height, width]`, in [0, 1]."""
+    chunks = split.images.split(1000)
+    total = torch.stack([chunk.sum(0, dtype=torch.float64) for chunk in chunks]).sum(0)
+    return (total / (len(split) * split.max_value)).float()
+
+
+def run(
+    config: RunConfig,
+    dataset: Dataset,
+    run_dir: Path,
+    *,
+    resume: bool = False,
+    device: torch.device | str = "cpu",
+    tensorboard: bool = False,
+    seconds_between_checkpoints: float = SECONDS_BETWEEN_CHECKPOINTS,
+) -> Generator[StepRecord | ValidationRecord, None, None]:
+    """Train to the end of the plan in a run folder, yielding what happens.
+
+    Writes `config.json`, `metrics.jsonl`, checkpoints every few minutes and at the end. Closing the iterator between
+    two records writes a checkpoint first, so that a stopped run loses nothing.
+
+    Args:
+        config: the run.
+        dataset: its images; training and validation images are used, test images are not.
+        run_dir: made if missing.
+        resume: go on from the newest checkpoint in `run_dir`, bit for bit; without one, start.
+        device: where to train.
+        tensorboard: write TensorBoard event files into `run_dir`/tensorboard too.
+        seconds_between_checkpoints: wall time.
+
+    Raises:
+        ValueError: the run folder holds another run, or something in it is damaged.
+        OSError: a file cannot be written; the last whole checkpoint is as it was.
+        TrainingDivergedError: too many updates in a row were not finite; a checkpoint of the last good weights is
+            written first.
+    """
+    checkpoint = newest_checkpoint(run_dir)
+    if not resume and (checkpoint is not None or (run_dir / "metrics.jsonl").exists()):
+        raise ValueError(f"{run_dir} already holds a run: go on with --resume or choose another --run-dir")
+    if checkpoint is not None and checkpoint.config != config:
+        raise ValueError(f"{run_dir} holds a run of other settings: {_differences(checkpoint.config, config)}")
+
+    training = Training(new_model(config, dataset).to(device), dataset.train, config.training)
+    if checkpoint is not None:
+        training.averaged_model.load_state_dict(checkpoint.load_model().state_dict())
+        training.load_state_dict(checkpoint.load_trainer_state())
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_json(run_dir / "config.json", config_content(config))
+    metrics = _Metrics(run_dir, training.update, tensorboard)
+
+    def save() -> None:
+        trained = Trained(training.update, training.seconds, torch.get_num_threads())
+        save_checkpoint(run_dir / "checkpoints", training.averaged_model, training.state_dict(), config, trained)
+
+    last_saved = time.monotonic()
+    num_validations = config.training.num_validations
+    num_validated = int(training.progress * num_validations)
+    try:
+        for record in fit(training):
+            due = record.update % UPDATES_BETWEEN_METRICS == 0 or record.progress == 1
+            if due and math.isfinite(record.nats + record.gradient_norm):  # JSON has no NaN
+                metrics.write("train", dataclasses.asdict(record))
+            validation = None
+            if int(record.progress * num_validations) > num_validated:
+                num_validated = int(record.progress * num_validations)
+                validation = ValidationRecord(record.update, record.seconds, validate(training, dataset.validation))
+                scores = evaluation_fields(validation.evaluation)
+                metrics.write("validation", {"update": record.update, "seconds": record.seconds, **scores})
+            yield record
+            if validation is not None:
+                yield validation
+            if time.monotonic() - last_saved > seconds_between_checkpoints:
+                save()
+                last_saved = time.monotonic()
+    except (GeneratorExit, TrainingDivergedError):
+        save()
+        raise
+    finally:
+        metrics.close()
+    save()
+
+
+def _differences(old: Any, new: Any, prefix: str = "") -> str:
+    """`field: old, not new` for every differing field of two configurations of one type."""
+    found = []
+    for field in dataclasses.fields(old):
+        a, b = getattr(old, field.name), getattr(new, field.name)
+        if a != b and dataclasses.is_dataclass(a):
+            found.append(_differences(a, b, f"{prefix}{field.name}."))
+        elif a != b:
+            found.append(f"{prefix}{field.name} is {a} there, not {b}")
+    return "; ".join(found)
+
+
+def validate(training: Training, split: Split) -> Evaluation:
+    """The averaged weights on the first validation images; the same images and latents every time."""
+    return evaluate(training.averaged_model, split, num_images=training.config.num_validation_images)
+
+
+class _Metrics:
+    """metrics.jsonl, cut back to the update that a resumed run starts from, and TensorBoard if asked for."""
+
+    def __init__(self, run_dir: Path, update: int, tensorboard: bool) -> None:
+        path = run_dir / "metrics.jsonl"
+        self.writer = None
+        if tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError as error:
+                raise ValueError(
+                    f"tensorboard cannot be used ({error}): pip install 'drawnet[tensorboard]'"
+                ) from error
+            self.writer = SummaryWriter(str(run_dir / "tensorboard"), purge_step=update + 1)
+        kept = _lines_up_to(path, update) if path.exists() else []
+        with replacing(path) as temporary:
+            temporary.write_text("".join(kept))
+        self.file = path.open("a")
+
+    def write(self, kind: str, fields: dict[str, Any]) -> None:
+        self.file.write(json.dumps({"kind": kind, **fields}) + "\n")
+        self.file.flush()
+        if self.writer is not None:
+            nats = fields["nats"]["mean"] if kind == "validation" else fields["nats"]
+            for name, value in {"nats": nats, **fields["parts"]}.items():
+                self.writer.add_scalar(f"{kind}/{name}", value, fields["update"])
+
+    def close(self) -> None:
+        self.file.close()
+        if self.writer is not None:
+            self.writer.close()
+
+
+def _lines_up_to(path: Path, update: int) -> list[str]:
+    """The whole lines of a metrics file that were written up to an update; a killed process leaves later ones."""
+    kept = []
+    for line in path.read_text().splitlines(keepends=True):
+        try:
+            if line.endswith("\n") and json.loads(line)["update"] <= update:
+                kept.append(line)
+        except ValueError:
+            continue  # cut off in the middle of a write
+    return kept

@@ -1,0 +1,277 @@
+"""Training: Adam on the bound, one minibatch at a time, resumable bit for bit."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from drawnet.data.batches import BatchStream
+from drawnet.data.dataset import Split
+from drawnet.models.draw import Draw
+
+MAX_SKIPPED_IN_A_ROW = 20
+
+
+class TrainingDivergedError(ValueError):
+    """Too many updates in a row had a loss or gradient that is not finite."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How to train; exactly one of `epochs` and `minutes` is the plan that the learning rate decays along.
+
+    Attributes:
+        epochs: passes over the training images; a run planned this way is the same every time.
+        minutes: wall time, with validation and checkpoints; how many updates fit depends on the machine.
+        batch_size: images per update.
+        learning_rate: Adam's step size after the warm-up.
+        final_learning_rate: share of `learning_rate` that the cosine decay ends at; 1 keeps it constant.
+        warmup_updates: updates over which the learning rate rises from 0.
+        beta1: Adam's decay of the first moment.
+        beta2: Adam's decay of the second moment.
+        clip: "global" scales the whole gradient to at most `clip_norm`, "per-tensor" each parameter's alone.
+        clip_norm: largest L2 norm of a gradient.
+        average_decay: decay of the exponential moving average of the weights that is evaluated and kept; 0 turns
+            averaging off.
+        num_validation_images: how many validation images (the first ones) are looked at during training.
+        num_validations: how often, evenly spread over the plan.
+        seed: of the starting weights, the order of the images, the pixels drawn and the latents.
+
+    Raises:
+        ValueError: a value out of range; the message names the field.
+    """
+
+    epochs: float | None = None
+    minutes: float | None = None
+    batch_size: int = 100
+    learning_rate: float = 2e-3
+    final_learning_rate: float = 0.02
+    warmup_updates: int = 100
+    beta1: float = 0.9
+    beta2: float = 0.999
+    clip: Literal["global", "per-tensor"] = "global"
+    clip_norm: float = 5.0
+    average_decay: float = 0.999
+    num_validation_images: int = 2000
+    num_validations: int = 20
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.epochs is None) == (self.minutes is None):
+            raise ValueError(f"epochs is {self.epochs} and minutes is {self.minutes}: give exactly one of them")
+        above_zero = ("epochs", "minutes", "batch_size", "learning_rate", "clip_norm", "num_validation_images")
+        at_least_zero = ("final_learning_rate", "warmup_updates", "num_validations", "seed")
+        below_one = ("beta1", "beta2", "average_decay")
+        for field in above_zero:
+            value = getattr(self, field)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{field} is {value}: it must be a number above 0")
+        for field in at_least_zero:
+            if not 0 <= getattr(self, field) < math.inf:
+                raise ValueError(f"{field} is {getattr(self, field)}: it must be 0 or more")
+        for field in below_one:
+            if not 0 <= getattr(self, field) < 1:
+                raise ValueError(f"{field} is {getattr(self, field)}: it must be at least 0 and below 1")
+        if self.clip not in ("global", "per-tensor"):
+            raise ValueError(f"clip is {self.clip!r}: it must be 'global' or 'per-tensor'")
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One update, as it was seen by the minibatch.
+
+    Attributes:
+        update: how many minibatches have been tried, this one included.
+        epoch: passes over the training images so far.
+        progress: share of the plan that is done, 0 to 1.
+        seconds: wall time of the run so far, interruptions left out.
+        nats: mean nats per image of the minibatch.
+        parts: the same, part by part.
+        learning_rate: the one used.
+        gradient_norm: L2 norm of the gradient before clipping.
+        images_per_second: this update alone.
+        num_skipped: updates so far that were not applied, their loss or gradient not being finite.
+    """
+
+    update: int
+    epoch: float
+    progress: float
+    seconds: float
+    nats: float
+    parts: dict[str, float]
+    learning_rate: float
+    gradient_norm: float
+    images_per_second: float
+    num_skipped: int
+
+
+class Training:
+    """A model in training: the weights, their average, Adam's moments, the generators and the counters.
+
+    Args:
+        model: trained in place, on whatever device it is.
+        split: the training images.
+        config: how.
+
+    Attributes:
+        averaged_model: a copy of the model that carries the averaged weights; this is the one to evaluate.
+    """
+
+    def __init__(self, model: Draw, split: Split, config: TrainingConfig) -> None:
+        self.model, self.config = model, config
+        self.averaged_model = copy.deepcopy(model).requires_grad_(False)
+        self.device = next(model.parameters()).device
+        self.stream = BatchStream(split, config.batch_size, seed=config.seed)
+        # The stream draws from seed and seed + 1: latents must not be the same draws.
+        self.generator = torch.Generator(self.device).manual_seed(config.seed + 2)
+        self.parameters = dict(model.named_parameters())
+        self.optimizer = torch.optim.Adam(
+            self.parameters.values(), lr=config.learning_rate, betas=(config.beta1, config.beta2)
+        )
+        self.update = self.num_skipped = self.num_skipped_in_a_row = 0
+        self.seconds = 0.0
+        self._clock: float | None = None
+
+    @property
+    def progress(self) -> float:
+        """Share of the plan that is done, 0 to 1."""
+        if self.config.minutes is not None:
+            return min(1.0, self.seconds / (60 * self.config.minutes))
+        return min(1.0, self.update / self.num_planned_updates)
+
+    @property
+    def num_planned_updates(self) -> int:
+        """Updates in a plan of `epochs`."""
+        assert self.config.epochs is not None
+        return max(1, round(self.config.epochs * self.stream.num_batches_per_epoch))
+
+    def step(self) -> StepRecord:
+        """Draw a minibatch, update the weights and their average.
+
+        Raises:
+            TrainingDivergedError: this was one too many updates in a row whose loss or gradient is not finite. None of
+                them touched the weights.
+        """
+        update_start = time.monotonic()
+        self._tick()
+        learning_rate = self._learning_rate()
+        x = self.stream.next().to(self.device)
+        likelihood = self.model.nll(x, generator=self.generator)
+        loss = likelihood.nats.mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        gradient_norm = self._clip_gradient()
+        self.update += 1
+        nats = loss.item()
+        if math.isfinite(nats) and math.isfinite(gradient_norm):
+            self.num_skipped_in_a_row = 0
+            self._apply(learning_rate)
+        else:
+            self._skip(nats, gradient_norm)
+        self._tick()
+        return StepRecord(
+            update=self.update,
+            epoch=self.update / self.stream.num_batches_per_epoch,
+            progress=self.progress,
+            seconds=self.seconds,
+            nats=nats,
+            parts={name: part.detach().sum().item() / len(x) for name, part in likelihood.parts.items()},
+            learning_rate=learning_rate,
+            gradient_norm=gradient_norm,
+            images_per_second=len(x) / max(time.monotonic() - update_start, 1e-9),
+            num_skipped=self.num_skipped,
+        )
+
+    def _tick(self) -> None:
+        """Add the time since the last tick, which is the caller's validation and checkpoints too."""
+        now = time.monotonic()
+        self.seconds += now - (self._clock if self._clock is not None else now)
+        self._clock = now
+
+    def _learning_rate(self) -> float:
+        config = self.config
+        warmup = min(1.0, (self.update + 1) / config.warmup_updates) if config.warmup_updates else 1.0
+        cosine = 0.5 * (1 + math.cos(math.pi * self.progress))
+        return config.learning_rate * warmup * (config.final_learning_rate + (1 - config.final_learning_rate) * cosine)
+
+    def _clip_gradient(self) -> float:
+        """Clip, and return the global norm from before."""
+        parameters = list(self.parameters.values())
+        if self.config.clip == "global":
+            return nn.utils.clip_grad_norm_(parameters, self.config.clip_norm).item()
+        return math.hypot(*(nn.utils.clip_grad_norm_(p, self.config.clip_norm).item() for p in parameters))
+
+    def _apply(self, learning_rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.optimizer.step()
+        # A young average forgets its start faster, or it would be evaluated half made of starting weights.
+        decay = min(self.config.average_decay, (1 + self.update) / (10 + self.update))
+        with torch.no_grad():
+            for average, p in zip(self.averaged_model.parameters(), self.parameters.values(), strict=True):
+                average.lerp_(p, 1 - decay)
+
+    def _skip(self, nats: float, gradient_norm: float) -> None:
+        self.num_skipped += 1
+        self.num_skipped_in_a_row += 1
+        if self.num_skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
+            raise TrainingDivergedError(
+                f"{self.num_skipped_in_a_row} updates in a row were not finite (update {self.update}: "
+                f"loss {nats} nats, gradient norm {gradient_norm}), none was applied; try a lower learning_rate "
+                f"than {self.config.learning_rate}"
+            )
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything that a later process needs to go on as if nothing had happened, as flat named tensors."""
+        state = {f"weights.{name}": p.detach() for name, p in self.parameters.items()}
+        for name, p in self.parameters.items():
+            for key, value in self.optimizer.state[p].items():  # empty before the first update
+                state[f"adam.{name}.{key}"] = value
+        state |= {f"stream.{key}": value for key, value in self.stream.state_dict().items()}
+        state["generator"] = self.generator.get_state()
+        counts = [self.update, self.num_skipped, self.num_skipped_in_a_row]
+        state["counts"] = torch.tensor(counts, dtype=torch.int64)
+        state["seconds"] = torch.tensor(self.seconds, dtype=torch.float64)
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Undo `state_dict`; the averaged weights travel with the model and are loaded by the caller.
+
+        Raises:
+            ValueError: the state is of another model or data set.
+        """
+        try:
+            with torch.no_grad():
+                for name, p in self.parameters.items():
+                    p.copy_(state[f"weights.{name}"])
+                    prefix = f"adam.{name}."
+                    adam = {k.removeprefix(prefix): v.clone() for k, v in state.items() if k.startswith(prefix)}
+                    if adam:
+                        self.optimizer.state[p] = adam
+            self.stream.load_state_dict(
+                {k.removeprefix("stream."): v for k, v in state.items() if k.startswith("stream.")}
+            )
+            self.generator.set_state(state["generator"])
+            self.update, self.num_skipped, self.num_skipped_in_a_row = state["counts"].tolist()
+            self.seconds = state["seconds"].item()
+        except (KeyError, RuntimeError) as error:
+            raise ValueError(f"the training state does not fit this model: {error}") from error
+
+
+def fit(training: Training) -> Iterator[StepRecord]:
+    """Train to the end of the plan, yielding a record after every update.
+
+    The caller prints, validates, writes checkpoints between two records, or stops by not asking for the next.
+
+    Raises:
+        TrainingDivergedError: see `Training.step`.
+    """
+    while training.progress < 1:
+        yield training.step()

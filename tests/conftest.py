@@ -1,0 +1,17 @@
+"""Every test runs with the shapes and types in drawnet's signatures checked."""
+
+import jaxtyping
+import pytest
+import torch
+
+# Modules imported from here on are instrumented, so this stands before any import of drawnet.
+jaxtyping.install_import_hook("drawnet", "checker.check")
+
+# The tensors here are tiny: more threads only wait for each other.
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def unchecked_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a user has: no shape checker in front of the package's own errors."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

@@ -1,0 +1,97 @@
+"""Evaluation: means, standard errors and importance weights against values worked out another way."""
+
+import math
+
+import pytest
+import torch
+
+from drawnet.evaluate import BATCH_SIZE, Estimate, bits_per_dim, evaluate, evaluation_fields
+from drawnet.models.draw import Draw
+from toy import bars, toy_config
+
+
+@pytest.fixture(scope="module")
+def model() -> Draw:
+    torch.manual_seed(0)
+    return Draw(toy_config().model)
+
+
+def test_the_mean_is_over_every_image_once(model: Draw) -> None:
+    split = bars(BATCH_SIZE + 7, 3)
+    result = evaluate(model, split, seed=4)
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        nats = torch.cat(
+            [model.nll(x, generator=generator).nats for x in split.batch(torch.arange(len(split))).split(BATCH_SIZE)]
+        ).double()
+    assert result.num_images == len(split)
+    assert result.nats.mean == pytest.approx(nats.mean().item())
+    variance = ((nats - nats.mean()) ** 2).sum() / (len(nats) - 1)
+    assert result.nats.standard_error == pytest.approx(math.sqrt(variance / len(nats)))
+    assert sum(result.parts.values()) == pytest.approx(result.nats.mean, rel=1e-6)
+    assert result.kl_per_step is not None
+    assert sum(result.kl_per_step) == pytest.approx(result.parts["kl"], rel=1e-6)
+    assert len(result.kl_per_step) == 3
+    assert not result.exact
+
+
+def test_the_same_seed_gives_the_same_numbers_and_leaves_other_generators_alone(model: Draw) -> None:
+    state = torch.get_rng_state()
+    a, b, c = (evaluate(model, bars(30, 3), seed=seed, importance_samples=2) for seed in (1, 1, 2))
+    assert evaluation_fields(a) == evaluation_fields(b)
+    assert a.nats != c.nats
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_one_importance_sample_is_the_bound_and_more_are_not_above_it(model: Draw) -> None:
+    split = bars(200, 3)
+    results = {k: evaluate(model, split, importance_samples=k) for k in (1, 5, 50)}
+    estimates = {k: r.importance for k, r in results.items() if r.importance is not None}
+    assert [e.num_samples for e in estimates.values()] == [1, 5, 50]
+    noise = 4 * estimates[1].standard_error
+    assert abs(estimates[1].mean - results[1].nats.mean) < noise
+    assert estimates[50].mean <= estimates[5].mean + 0.02 <= estimates[1].mean + 0.04
+    assert estimates[50].mean <= results[50].nats.mean + 0.02
+
+
+def test_importance_weights_by_hand(model: Draw) -> None:
+    split = bars(4, 3)
+    result = evaluate(model, split, importance_samples=3, seed=9)
+    generator = torch.Generator().manual_seed(9)
+    x = split.batch(torch.arange(4))
+    with torch.no_grad():
+        model.nll(x, generator=generator)
+        log_w = [[-v for v in model.nll(x, generator=generator, kl="sampled").nats.tolist()] for _ in range(3)]
+    expected = [-math.log(sum(math.exp(log_w[k][i]) for k in range(3)) / 3) for i in range(4)]
+    assert result.importance is not None
+    assert result.importance.mean == pytest.approx(sum(expected) / 4, rel=1e-5)
+
+
+def test_num_images_takes_the_first(model: Draw) -> None:
+    split = bars(50, 3)
+    assert evaluate(model, split, num_images=10).nats == evaluate(model, bars(10, 3), seed=0).nats
+    assert evaluate(model, split, num_images=1000).num_images == 50
+
+
+def test_float64_models_are_evaluated_in_float32() -> None:
+    torch.manual_seed(0)
+    double = Draw(toy_config().model).double()
+    torch.manual_seed(0)
+    single = Draw(toy_config().model)
+    assert evaluate(double, bars(20, 1)).nats.mean == pytest.approx(evaluate(single, bars(20, 1)).nats.mean, abs=1e-4)
+
+
+def test_bits_per_dim_of_a_coin_flip_is_one() -> None:
+    assert bits_per_dim(784 * math.log(2), 784) == pytest.approx(1.0)
+
+
+def test_one_image_has_no_standard_error() -> None:
+    assert math.isnan(Estimate.of(torch.tensor([3.0])).standard_error)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [({"importance_samples": -1}, "importance_samples"), ({"num_images": 0}, "num_images")]
+)
+def test_bad_numbers_are_refused(model: Draw, arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        evaluate(model, bars(3, 0), **arguments)

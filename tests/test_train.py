@@ -1,0 +1,170 @@
+"""Training: resumable bit for bit, never applying what is not finite."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from drawnet.models.draw import Draw
+from drawnet.train import MAX_SKIPPED_IN_A_ROW, Training, TrainingConfig, TrainingDivergedError, fit
+from toy import bars, toy_config
+
+
+def toy_training(**training: object) -> Training:
+    config = toy_config(**training)
+    torch.manual_seed(0)
+    return Training(Draw(config.model), bars(60, 0, resample=True), config.training)
+
+
+def test_fit_runs_the_planned_number_of_updates_and_learns() -> None:
+    training = toy_training(epochs=60, learning_rate=1e-2)
+    records = list(fit(training))
+    assert len(records) == records[-1].update == 60 * 6
+    assert records[-1].progress == 1
+    early, late = (sum(r.nats for r in part) / 20 for part in (records[:20], records[-20:]))
+    assert late < early - 10
+    for record in records:
+        assert record.nats == pytest.approx(sum(record.parts.values()), rel=1e-5)
+
+
+def test_learning_rate_warms_up_and_decays_to_its_final_share() -> None:
+    training = toy_training(epochs=20, warmup_updates=4, learning_rate=1e-3, final_learning_rate=0.1)
+    rates = [record.learning_rate for record in fit(training)]
+    assert rates[0] == pytest.approx(2.5e-4)
+    assert max(rates) == pytest.approx(1e-3, rel=0.02)
+    assert rates[-1] == pytest.approx(1e-4, rel=0.02)
+    middle = 1e-3 * (0.1 + 0.9 * 0.5)
+    assert rates[60] == pytest.approx(middle)
+
+
+def test_interrupted_anywhere_and_resumed_is_bit_for_bit_the_same() -> None:
+    whole = toy_training()
+    whole_records = list(fit(whole))
+    for stop in (1, 6, 8, 29):  # in the first epoch, at its end, in the second, near the end
+        first = toy_training()
+        first_records = list(itertools.islice(fit(first), stop))
+        second = toy_training(seed=0)
+        second.averaged_model.load_state_dict(first.averaged_model.state_dict())
+        second.load_state_dict({k: v.clone() for k, v in first.state_dict().items()})
+        second_records = list(fit(second))
+        assert [r.nats for r in first_records + second_records] == [r.nats for r in whole_records]
+        for name, tensor in whole.averaged_model.state_dict().items():
+            assert torch.equal(tensor, second.averaged_model.state_dict()[name]), name
+        for name, tensor in whole.state_dict().items():
+            if name != "seconds":
+                assert torch.equal(tensor, second.state_dict()[name]), name
+
+
+def test_a_state_without_the_optimizer_would_not_be_the_same() -> None:
+    """The test above can fail: forgetting Adam's moments changes the weights."""
+    whole = toy_training()
+    list(fit(whole))
+    first = toy_training()
+    list(itertools.islice(fit(first), 8))
+    second = toy_training()
+    second.load_state_dict({k: v.clone() for k, v in first.state_dict().items() if not k.startswith("adam.")})
+    list(fit(second))
+    assert not torch.equal(whole.state_dict()["weights.mu.weight"], second.state_dict()["weights.mu.weight"])
+
+
+def test_the_same_seed_gives_the_same_run_and_another_does_not() -> None:
+    runs = [[record.nats for record in fit(toy_training(seed=seed))] for seed in (3, 3, 4)]
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_updates_that_are_not_finite_are_skipped_counted_and_stop_the_run() -> None:
+    training = toy_training(epochs=100)
+    training.step()
+    with torch.no_grad():
+        training.model.mu.bias[0] = math.nan
+    before = {k: v.clone() for k, v in training.state_dict().items() if k.startswith(("weights", "adam"))}
+    average = {k: v.clone() for k, v in training.averaged_model.state_dict().items()}
+    record = training.step()
+    assert math.isnan(record.nats)
+    assert record.num_skipped == 1
+    with pytest.raises(TrainingDivergedError, match=f"{MAX_SKIPPED_IN_A_ROW} updates in a row.*learning_rate"):
+        list(fit(training))
+    assert training.num_skipped == MAX_SKIPPED_IN_A_ROW
+    for name, tensor in before.items():
+        assert torch.equal(tensor.nan_to_num(), training.state_dict()[name].nan_to_num()), name
+    for name, tensor in average.items():
+        assert torch.equal(tensor, training.averaged_model.state_dict()[name]), name
+
+
+def test_one_bad_update_does_not_stop_the_run() -> None:
+    training = toy_training()
+    bias = training.model.mu.bias
+    good = bias.detach().clone()
+    with torch.no_grad():
+        bias[0] = math.inf
+    assert training.step().num_skipped == 1
+    with torch.no_grad():
+        bias.copy_(good)
+    record = training.step()
+    assert math.isfinite(record.nats)
+    assert training.num_skipped_in_a_row == 0
+
+
+def test_averaged_weights_follow_the_formula() -> None:
+    training = toy_training(average_decay=0.5)
+    expected = training.model.mu.weight.detach().clone()
+    for _ in range(5):
+        update = training.step().update
+        decay = min(0.5, (1 + update) / (10 + update))
+        expected = decay * expected + (1 - decay) * training.model.mu.weight.detach()
+    assert torch.allclose(training.averaged_model.mu.weight, expected, atol=1e-7)
+
+
+def test_no_averaging_is_the_weights_themselves() -> None:
+    training = toy_training(average_decay=0.0)
+    training.step()
+    assert torch.equal(training.averaged_model.mu.weight, training.model.mu.weight)
+
+
+@pytest.mark.parametrize("clip", ["global", "per-tensor"])
+def test_clipping_limits_what_it_says(clip: str) -> None:
+    training = toy_training(clip=clip, clip_norm=0.01)
+    record = training.step()
+    norms = [p.grad.norm().item() for p in training.parameters.values() if p.grad is not None]
+    assert record.gradient_norm > 0.1
+    if clip == "global":
+        assert math.hypot(*norms) == pytest.approx(0.01, rel=1e-3)
+    else:
+        assert max(norms) == pytest.approx(0.01, rel=1e-3)
+        assert math.hypot(*norms) > 0.011
+
+
+def test_minutes_end_the_run_on_time() -> None:
+    training = toy_training(epochs=None, minutes=0.02)
+    records = list(fit(training))
+    assert 1.2 <= records[-1].seconds < 5
+    assert all(a.progress <= b.progress for a, b in itertools.pairwise(records))
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"epochs": 0}, "epochs"),
+        ({"epochs": math.nan}, "epochs"),
+        ({"minutes": 3}, "epochs"),
+        ({"epochs": None}, "minutes"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"learning_rate": -1.0}, "learning_rate"),
+        ({"learning_rate": math.inf}, "learning_rate"),
+        ({"beta1": 1.0}, "beta1"),
+        ({"average_decay": 1.0}, "average_decay"),
+        ({"warmup_updates": -1}, "warmup_updates"),
+        ({"seed": -1}, "seed"),
+    ],
+)
+def test_settings_out_of_range_are_refused_by_name(changes: dict, field: str) -> None:
+    with pytest.raises(ValueError, match=field):
+        TrainingConfig(**{"epochs": 1, **changes})
+
+
+def test_a_state_of_another_model_is_refused() -> None:
+    state = toy_training().state_dict()
+    del state["weights.mu.weight"]
+    with pytest.raises(ValueError, match="does not fit"):
+        toy_training().load_state_dict(state)
