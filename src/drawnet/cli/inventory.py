@@ -1,0 +1,87 @@
+"""`drawnet data` and `drawnet models`: what is there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from drawnet.cli.arguments import parse
+from drawnet.cli.progress import progress_bar
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """List the data sets, or get one into the cache folder.
+
+    Attributes:
+        action: list, or get.
+        name: with get: which data set.
+        json: with list: one JSON object instead of a table.
+    """
+
+    action: tyro.conf.Positional[Literal["list", "get"]]
+    name: tyro.conf.Positional[str | None] = None
+    json: bool = False
+
+
+def data(arguments: list[str]) -> int:
+    """Run `drawnet data`."""
+    options = parse(DataOptions, arguments, "drawnet data")
+
+    from drawnet.data import registry
+
+    if options.action == "get":
+        if options.name is None:
+            raise ValueError("data get needs the NAME of a data set; `drawnet data list` lists them")
+        with progress_bar(options.name) as progress:
+            path = registry.get(options.name, lambda done, total: progress(done, total or 0))
+        print(f"{options.name} is in {path}")
+        return 0
+    infos = registry.available()
+    if options.json:
+        print(json.dumps({"datasets": [vars(info) for info in infos]}))
+        return 0
+    table = Table("name", "images", "what", "licence", "where")
+    for info in infos:
+        table.add_row(
+            info.name, " / ".join(f"{n:,}" for n in info.num_images), info.description, info.licence, info.status
+        )
+    Console().print(table)
+    print("Your own: folder:PATH, PATH.npy or PATH.npz")
+    return 0
+
+
+@dataclass(frozen=True)
+class ModelsOptions:
+    """List the weights that come with the package.
+
+    Attributes:
+        json: one JSON object instead of a table.
+    """
+
+    json: bool = False
+
+
+def models(arguments: list[str]) -> int:
+    """Run `drawnet models`."""
+    options = parse(ModelsOptions, arguments, "drawnet models")
+
+    from drawnet.checkpoint import shipped_models
+
+    reports = {name: json.loads((path / "report.json").read_text()) for name, path in shipped_models().items()}
+    if options.json:
+        print(json.dumps({"models": reports}))
+        return 0
+    table = Table("name", "bound, nats", "data", "parameters", "updates", "trained for")
+    for name, r in reports.items():
+        nats = f"{r['nats']['mean']:.2f} ± {r['nats']['standard_error']:.2f}"
+        where = f"{r['dataset']} {r['split']}, {r['binarization']} binarisation"
+        minutes = f"{r['train_seconds'] / 60:.0f} min, {r['threads']} threads"
+        table.add_row(name, nats, where, f"{r['num_parameters']:,}", f"{r['updates']:,}", minutes)
+    Console().print(table)
+    return 0

@@ -1,0 +1,210 @@
+"""`drawnet train`."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.progress import BarColumn, Progress, TextColumn
+
+from drawnet.checkpoint import find_checkpoint, newest_checkpoint
+from drawnet.cli.arguments import check_device, command_line, parse, use_threads
+from drawnet.cli.evaluate import print_report
+from drawnet.cli.pictures import write_reconstruction, write_samples
+from drawnet.cli.progress import Every, console, duration, progress_bar
+from drawnet.data import Dataset, load_dataset
+from drawnet.figures.curves import kl_per_step, read_metrics, training_curves
+from drawnet.files import write_json
+from drawnet.presets import PRESETS, RunConfig, own_images
+from drawnet.report import report
+from drawnet.run import ValidationRecord, run
+from drawnet.train import StepRecord
+
+NUM_PICTURES = 64
+SECONDS_BETWEEN_LINES = 30.0  # where there is no terminal to redraw
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Train, then report the test bound and draw pictures, all in the run folder.
+
+    Attributes:
+        config: the run; its fields are flags of their own.
+        run_dir: where everything goes; runs/PRESET if not given.
+        resume: go on from the newest checkpoint in the run folder.
+        threads: CPU threads.
+        device: cpu, cuda, ...
+        tensorboard: write TensorBoard event files too.
+    """
+
+    config: RunConfig
+    run_dir: Path
+    resume: bool = False
+    threads: int | None = None
+    device: str = "cpu"
+    tensorboard: bool = False
+
+
+def train(arguments: list[str]) -> int:
+    """Run `drawnet train`."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage())
+        return 0
+    preset, *flags = arguments
+    if preset.startswith("-"):
+        raise ValueError(f"the first word after train is a preset or images, not {preset}; drawnet train --help")
+    options, dataset = _options(preset, flags)
+    use_threads(options.threads)
+    device = check_device(options.device)
+    dataset = dataset or load_dataset(options.config.dataset, options.config.images)
+    if not _train(options, dataset, device):
+        console.print(f"stopped; go on with: drawnet train {preset} --run-dir {options.run_dir} --resume")
+        return 130
+    _finish(options.run_dir, dataset, device, command_line("train", *arguments))
+    return 0
+
+
+def _usage() -> str:
+    width = max(map(len, PRESETS))
+    presets = [f"  {name:<{width}}  {(make.__doc__ or '').splitlines()[0]}" for name, make in PRESETS.items()]
+    return "\n".join(
+        [
+            "usage: drawnet train PRESET [OPTIONS]      (drawnet train PRESET --help lists them)",
+            "",
+            "PRESET is one of",
+            *presets,
+            "or images of your own: folder:PATH, PATH.npy, PATH.npz",
+        ]
+    )
+
+
+def _options(preset: str, flags: list[str]) -> tuple[TrainOptions, Dataset | None]:
+    """The flags over the settings that they change: the preset's, those of the run resumed, or own images'."""
+    dataset = None
+    if preset in PRESETS:
+        config = PRESETS[preset]()
+    elif preset.startswith("folder:") or preset.endswith((".npy", ".npz")) or Path(preset).is_dir():
+        config = own_images(preset, RunConfig().images, (1, 28, 28))  # its shape is not known before the flags are
+    else:
+        raise ValueError(
+            f"no preset {preset!r}: there are {', '.join(PRESETS)}, or your own folder:PATH, PATH.npy, PATH.npz"
+        )
+    default = TrainOptions(config, Path("runs") / preset.removeprefix("folder:").strip("./").replace("/", "-"))
+    options = _parse(preset, flags, default)
+    checkpoint = newest_checkpoint(options.run_dir) if options.resume else None
+    if checkpoint is not None:
+        config = checkpoint.config
+    elif preset not in PRESETS:
+        dataset = load_dataset(preset, options.config.images)
+        config = own_images(preset, options.config.images, dataset.image_shape)
+    else:
+        return options, None
+    return _parse(preset, flags, dataclasses.replace(default, config=config)), dataset
+
+
+def _parse(preset: str, flags: list[str], default: TrainOptions) -> TrainOptions:
+    given = {flag.split("=")[0] for flag in flags}
+    for plan, other in (("epochs", "minutes"), ("minutes", "epochs")):
+        if f"--{plan}" in given and getattr(default.config.training, plan) is None:
+            training = dataclasses.replace(default.config.training, **{plan: 1.0, other: None})
+            default = dataclasses.replace(default, config=dataclasses.replace(default.config, training=training))
+            break
+    return parse(TrainOptions, flags, f"drawnet train {preset}", default)
+
+
+def _train(options: TrainOptions, dataset: Dataset, device: str) -> bool:
+    """Train with progress on the terminal; whether the plan was finished."""
+    events = run(
+        options.config,
+        dataset,
+        options.run_dir,
+        resume=options.resume,
+        device=device,
+        tensorboard=options.tensorboard,
+    )
+    console.print(f"training on {dataset.name}, into {options.run_dir}; Ctrl-C stops with a checkpoint")
+    with closing(events), _stop_requests() as stop_requested, _display() as show:
+        for event in events:
+            show(event)
+            if stop_requested():
+                return isinstance(event, StepRecord) and event.progress == 1
+    return True
+
+
+@contextmanager
+def _stop_requests() -> Iterator[Callable[[], bool]]:
+    """Turn Ctrl-C and SIGTERM into a question the loop asks between updates; a second Ctrl-C stops at once."""
+    received: list[int] = []
+
+    def handle(number: int, _frame: object) -> None:
+        if received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        received.append(number)
+        console.print("stopping after this update")
+
+    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _display() -> Iterator[Callable[[StepRecord | ValidationRecord], None]]:
+    """Gives the function that shows an event: a live line on a terminal, now and then a line elsewhere."""
+    columns = (BarColumn(bar_width=20), TextColumn("{task.description}"))
+    line_is_due = Every(SECONDS_BETWEEN_LINES)
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=1.0)
+
+        def show(event: StepRecord | ValidationRecord) -> None:
+            if isinstance(event, ValidationRecord):
+                score = event.evaluation
+                console.print(
+                    f"{duration(event.seconds):>12}  update {event.update:>6}  validation {score.nats.mean:.2f} "
+                    f"± {score.nats.standard_error:.2f} nats ({_parts(score.parts)}; {score.num_images} images)"
+                )
+            elif console.is_terminal:
+                progress.update(task, completed=event.progress, description=_step_line(event))
+            elif line_is_due():
+                console.print(_step_line(event))
+
+        yield show
+
+
+def _step_line(step: StepRecord) -> str:
+    left = step.seconds * (1 - step.progress) / step.progress if step.progress else 0.0
+    skipped = f"  {step.num_skipped} skipped" if step.num_skipped else ""
+    return (
+        f"update {step.update}  {step.nats:.1f} nats ({_parts(step.parts)})  "
+        f"{step.images_per_second:.0f} images/s  {duration(left)} left{skipped}"
+    )
+
+
+def _parts(parts: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.1f}" for name, value in parts.items())
+
+
+def _finish(run_dir: Path, dataset: Dataset, device: str, command: str) -> None:
+    """Report the test bound and draw everything that the run folder is to hold."""
+    checkpoint = find_checkpoint(str(run_dir))
+    with progress_bar("evaluating on the test images") as progress:
+        result = report(
+            checkpoint, dataset, "test", model_name=run_dir.name, command=command, device=device, progress=progress
+        )
+    write_json(run_dir / "report.json", result)
+    pictures = run_dir / "pictures"
+    model = checkpoint.load_model().to(device)
+    seed = checkpoint.config.training.seed
+    write_samples(model, dataset, pictures, NUM_PICTURES, seed)
+    write_reconstruction(model, dataset, pictures, min(4, len(dataset.test)), seed)
+    training_curves(read_metrics(run_dir / "metrics.jsonl"), pictures / "curves.png")
+    if result["kl_per_step"] is not None:
+        kl_per_step(result, pictures / "kl_per_step.png")
+    print_report(result)
+    print(f"report: {run_dir / 'report.json'}\npictures: {pictures}")
