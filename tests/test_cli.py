@@ -177,7 +177,8 @@ def test_data_and_models_list_what_is_there(capsys: pytest.CaptureFixture[str]) 
 def test_wrong_words_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean train" in fails(capsys, "trian")
     assert "mnist-quick" in fails(capsys, "train", "mnist-quik")
-    assert "--hiden-size" in fails(capsys, "train", "mnist", "--hiden-size", "3")
+    assert "--hiden-size, 3 (did you mean --hidden-size?)" in fails(capsys, "train", "mnist", "--hiden-size", "3")
+    assert "MODEL" in fails(capsys, "evaluate")
     assert "--hidden-size" in fails(capsys, "train", "mnist", "--hidden-size", "many")
     assert "read_size is 1" in fails(capsys, "train", "mnist", "--read-size", "1")
     assert "epochs" in fails(capsys, "train", "mnist", "--epochs", "1", "--minutes", "1")
@@ -197,7 +198,7 @@ def test_wrong_words_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (np.full((20, 8, 8), np.nan, np.float32), "NaN"),
         (np.zeros((20, 8, 8), np.int64), "int64"),
-        (np.full((20, 8, 8), 2.0, np.float32), "2.0"),
+        (np.full((20, 8, 8), 2.0, np.float32), "[0, 1]"),
         (np.zeros((0, 8, 8), np.uint8), "0"),
     ],
 )

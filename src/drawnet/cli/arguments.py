@@ -7,11 +7,12 @@ import io
 import re
 import shlex
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
 Options = TypeVar("Options")
+Model = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
 
 
 def parse(cls: type[Options], arguments: Sequence[str], prog: str, default: Any = None) -> Options:
@@ -78,11 +79,15 @@ def check_device(name: str) -> str:
 
 
 def _in_two_lines(box: str, prog: str) -> str:
-    """What the parser drew in a box, as a sentence and a pointer."""
-    lines = [line.strip("│╭╮╰╯─ ").strip() for line in box.splitlines()]
-    title_and_text = [line for line in lines if line]
-    message = title_and_text[1] if len(title_and_text) > 1 else "cannot read the flags"
-    suggestions = dict.fromkeys(re.findall(r"--[a-z][a-z0-9-]*", "\n".join(lines[2:]).split("For full helptext")[0]))
-    close = [flag for flag in suggestions if flag not in message]
-    hint = f" (did you mean {close[0]}?)" if "nrecognized" in message and close else ""
+    """What the parser drew in a box (a title, then sections between rules) as a sentence and a pointer."""
+    sections: list[list[str]] = [[]]
+    for line in box.strip().splitlines()[1:]:
+        text = line.strip().strip("│|").strip()
+        if not text or re.search("[─-]{3}", text):  # the frame or a rule
+            sections.append([])
+        else:
+            sections[-1].append(text)
+    message, *others = [" ".join(lines) for lines in sections if lines] or ["the flags cannot be read"]
+    suggestion = next((re.search(r"--[a-z0-9-]+", text) for text in others if text.startswith("Perhaps")), None)
+    hint = f" (did you mean {suggestion.group()}?)" if suggestion else ""
     return f"{message}{hint}\nSee {prog} --help"

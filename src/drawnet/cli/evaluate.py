@@ -6,9 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import tyro
-
-from drawnet.cli.arguments import check_device, command_line, parse, use_threads
+from drawnet.cli.arguments import Model, check_device, command_line, parse, use_threads
 from drawnet.cli.progress import console, progress_bar
 
 
@@ -28,7 +26,7 @@ class EvaluateOptions:
         json: print one JSON object instead of a table.
     """
 
-    model: tyro.conf.Positional[str]
+    model: Model
     dataset: str | None = None
     split: Literal["train", "validation", "test"] = "test"
     importance_samples: int = 0

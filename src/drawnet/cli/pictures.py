@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import tyro
-
-from drawnet.cli.arguments import check_device, parse, use_threads
+from drawnet.cli.arguments import Model, check_device, parse, use_threads
 from drawnet.cli.progress import console
 
 if TYPE_CHECKING:
@@ -35,7 +33,7 @@ class SampleOptions:
         device: cpu, cuda, ...
     """
 
-    model: tyro.conf.Positional[str]
+    model: Model
     count: int = 64
     seed: int = 0
     out: Path = Path("pictures")
@@ -56,7 +54,7 @@ class ReconstructOptions:
         device: cpu, cuda, ...
     """
 
-    model: tyro.conf.Positional[str]
+    model: Model
     count: int = 4
     seed: int = 0
     out: Path = Path("pictures")

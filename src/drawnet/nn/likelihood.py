@@ -20,7 +20,7 @@ class NegativeLogLikelihood:
         exact: True where the parts sum to -log p(x); False where they sum to an upper bound of it.
     """
 
-    parts: Mapping[str, Float[Tensor, "batch *steps"]]
+    parts: Mapping[str, Float[Tensor, "batch ..."]]
     exact: bool
 
     @property
