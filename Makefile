@@ -4,7 +4,7 @@ BIN := .venv/bin
 .PHONY: train test test-slow lint clean
 
 train: .venv/installed ## train mnist-quick, report its test bound, draw its pictures: about twelve minutes on two cores
-	$(BIN)/drawnet train mnist-quick --run-dir runs/mnist-quick
+	$(BIN)/drawnet train mnist-quick --resume
 
 test: .venv/installed ## the proofs: a few minutes
 	$(BIN)/python -m pytest -m "not slow"

@@ -182,7 +182,7 @@ def test_wrong_words_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--hidden-size" in fails(capsys, "train", "mnist", "--hidden-size", "many")
     assert "read_size is 1" in fails(capsys, "train", "mnist", "--read-size", "1")
     assert "epochs" in fails(capsys, "train", "mnist", "--epochs", "1", "--minutes", "1")
-    assert "folder:nowhere" in fails(capsys, "train", "folder:nowhere")
+    assert "nowhere: no such folder" in fails(capsys, "train", "folder:nowhere")
     assert "height is 32" in fails(capsys, "train", "mnist", "--height", "32")
     assert "no model 'nothing'" in fails(capsys, "evaluate", "nothing")
     assert "--split" in fails(capsys, "evaluate", "nothing", "--split", "tset")
@@ -226,7 +226,7 @@ def test_resuming_with_other_settings_is_refused(trained: Path, capsys: pytest.C
     command = ["train", str(trained / "bars.npz"), "--run-dir", str(trained / "run")]
     assert "already holds a run" in fails(capsys, *command, "--epochs", "3", *SMALL)
     message = fails(capsys, *command, "--resume", "--learning-rate", "0.5")
-    assert "learning_rate is 0.002 there, not 0.5" in message
+    assert "learning_rate is 0.004 there, not 0.5" in message
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")

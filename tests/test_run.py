@@ -114,7 +114,7 @@ def test_a_run_folder_is_not_overwritten(tmp_path: Path) -> None:
     before = final_state(tmp_path)
     with pytest.raises(ValueError, match=r"already holds a run.*--resume"):
         next(run(toy_config(), toy_dataset(), tmp_path))
-    with pytest.raises(ValueError, match=r"training\.learning_rate is 0\.002 there, not 0\.1"):
+    with pytest.raises(ValueError, match=r"training\.learning_rate is 0\.004 there, not 0\.1"):
         next(run(with_training(toy_config(), learning_rate=0.1), toy_dataset(), tmp_path, resume=True))
     assert all(torch.equal(tensor, before[name]) for name, tensor in final_state(tmp_path).items())
 

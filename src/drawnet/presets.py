@@ -34,7 +34,10 @@ def mnist() -> RunConfig:
 
 def mnist_no_attention() -> RunConfig:
     """The paper's MNIST network without attention: reads and writes the whole image at every step."""
-    return RunConfig(model=DrawConfig(read_size=None, write_size=None))
+    return RunConfig(
+        model=DrawConfig(read_size=None, write_size=None),
+        training=TrainingConfig(epochs=21, learning_rate=2e-3),
+    )
 
 
 def mnist_quick() -> RunConfig:

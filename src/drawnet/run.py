@@ -175,18 +175,20 @@ class _Metrics:
         kept = _lines_up_to(path, update) if path.exists() else []
         with replacing(path) as temporary:
             temporary.write_text("".join(kept))
-        self.file = path.open("a")
+        self.path = path
 
     def write(self, kind: str, fields: dict[str, Any]) -> None:
-        self.file.write(json.dumps({"kind": kind, **fields}) + "\n")
-        self.file.flush()
+        try:
+            with self.path.open("a") as file:
+                file.write(json.dumps({"kind": kind, **fields}) + "\n")
+        except OSError as error:
+            raise OSError(f"cannot write {self.path}: {error.strerror}") from error
         if self.writer is not None:
             nats = fields["nats"]["mean"] if kind == "validation" else fields["nats"]
             for name, value in {"nats": nats, **fields["parts"]}.items():
                 self.writer.add_scalar(f"{kind}/{name}", value, fields["update"])
 
     def close(self) -> None:
-        self.file.close()
         if self.writer is not None:
             self.writer.close()
 

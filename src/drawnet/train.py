@@ -51,7 +51,7 @@ class TrainingConfig:
     epochs: float | None = None
     minutes: float | None = None
     batch_size: int = 100
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     final_learning_rate: float = 0.02
     warmup_updates: int = 100
     beta1: float = 0.9
