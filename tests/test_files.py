@@ -1,0 +1,23 @@
+"""Files that appear whole or not at all."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from drawnet.files import replacing, write_json
+
+
+def test_a_failed_write_leaves_the_older_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    write_json(path, {"nats": 1})
+    with pytest.raises(RuntimeError), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert json.loads(path.read_text()) == {"nats": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_folders_are_made(tmp_path: Path) -> None:
+    write_json(tmp_path / "a" / "b.json", [1, 2])
+    assert (tmp_path / "a" / "b.json").read_text() == "[\n  1,\n  2\n]\n"
