@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import json
 import pkgutil
 import re
 import shlex
@@ -66,6 +67,22 @@ def test_files_and_folders_that_the_readme_links_to_exist() -> None:
     missing = [t for t in targets if not t.startswith("http") and not (ROOT / t).exists()]
     assert targets
     assert missing == []
+
+
+REPORTS = sorted((ROOT / "results").glob("*/report.json"))
+
+
+@pytest.mark.parametrize("path", REPORTS, ids=lambda path: path.parent.name)
+def test_numbers_in_the_documents_are_those_of_the_reports(path: Path) -> None:
+    report = json.loads(path.read_text())
+    row = f"{report['nats']['mean']:.2f} ± {report['nats']['standard_error']:.2f}"
+    assert row in (ROOT / "results" / "README.md").read_text()
+    assert f"{report['updates']:,}" in (ROOT / "results" / "README.md").read_text()
+    assert row in README
+
+
+def test_there_are_reports() -> None:
+    assert {"mnist", "mnist-quick"} <= {path.parent.name for path in REPORTS}
 
 
 def test_readme_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,6 +107,7 @@ def _options(preset: str, flags: list[str]) -> tuple[TrainOptions, Dataset | Non
 
 
 def _parse(preset: str, flags: list[str], default: TrainOptions) -> TrainOptions:
+    """The flags over a default; a plan in the flags takes the place of the default's."""
     given = {flag.split("=")[0] for flag in flags}
     for plan, other in (("epochs", "minutes"), ("minutes", "epochs")):
         if f"--{plan}" in given and getattr(default.config.training, plan) is None:
