@@ -11,11 +11,16 @@ from drawnet.files import replacing, write_json
 def test_a_failed_write_leaves_the_older_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     write_json(path, {"nats": 1})
-    with pytest.raises(RuntimeError), replacing(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+    with pytest.raises(OSError, match="full"):
+        write_half(path)
     assert json.loads(path.read_text()) == {"nats": 1}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def write_half(path: Path) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text("half")
+        raise OSError("full")
 
 
 def test_folders_are_made(tmp_path: Path) -> None:

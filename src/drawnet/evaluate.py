@@ -89,6 +89,9 @@ def evaluate(
     model = model.float()
     generator = torch.Generator(device).manual_seed(seed)
     pixel_generator = torch.Generator().manual_seed(seed + 1)
+    importance_generator = torch.Generator(device).manual_seed(
+        seed + 2
+    )  # its own: the plain bound is the same for any k
     total = min(len(split), num_images if num_images is not None else len(split))
     nats, parts, importance, exact = [], [], [], True
     for start in range(0, total, BATCH_SIZE):
@@ -99,9 +102,10 @@ def evaluate(
         nats.append(likelihood.nats)
         parts.append({name: part.double().sum(0) for name, part in likelihood.parts.items()})
         if importance_samples:
-            log_weights = torch.stack(
-                [-model.nll(x, generator=generator, kl="sampled").nats.double() for _ in range(importance_samples)]
+            samples = (
+                model.nll(x, generator=importance_generator, kl="sampled").nats for _ in range(importance_samples)
             )
+            log_weights = torch.stack([-sample.double() for sample in samples])
             importance.append(math.log(importance_samples) - log_weights.logsumexp(0))
         progress(int(indices[-1]) + 1, total)
     sums = {name: torch.stack([part[name] for part in parts]).sum(0) / total for name in parts[0]}
