@@ -134,8 +134,8 @@ class Draw(nn.Module):
             for lstm in (self.encoder, self.decoder):
                 lstm.bias_hh[hidden : 2 * hidden] += FORGET_BIAS
             if self.write_attention is None:  # T writes of the whole canvas add up before the first update
-                self.write.weight /= config.num_glimpses
-                self.write.bias /= config.num_glimpses
+                self.write.weight.div_(config.num_glimpses)
+                self.write.bias.div_(config.num_glimpses)
         self.canvas_0 = nn.Parameter(torch.zeros(num_channels, height, width))
         self.encoder_0 = nn.Parameter(torch.zeros(2, hidden))  # h_0^enc and its cell
         self.decoder_0 = nn.Parameter(torch.zeros(2, hidden))  # h_0^dec and its cell
