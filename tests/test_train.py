@@ -138,7 +138,7 @@ def test_clipping_limits_what_it_says(clip: str) -> None:
 def test_minutes_end_the_run_on_time() -> None:
     training = toy_training(epochs=None, minutes=0.02)
     records = list(fit(training))
-    assert 1.2 <= records[-1].seconds
+    assert records[-1].seconds >= 1.2
     assert records[-2].seconds < 1.2
     assert all(a.progress <= b.progress for a, b in itertools.pairwise(records))
 
