@@ -188,6 +188,7 @@ def test_registry_says_where_things_are(tmp_path: Path, monkeypatch: pytest.Monk
     assert [(info.name, info.status) for info in registry.available()] == [
         ("mnist", "bundled"),
         ("binarized-mnist", "not fetched"),
+        ("cifar10", "not fetched"),
     ]
     folder = tmp_path / "drawnet" / "binarized_mnist"
     folder.mkdir(parents=True)

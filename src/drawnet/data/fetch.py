@@ -9,6 +9,10 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as Digest
 
 _CHUNK_BYTES = 1 << 20
 
@@ -21,18 +25,28 @@ class RemoteFile:
 
     Attributes:
         url: where it is.
-        sha256: of its contents, in hexadecimal.
+        sha256: of its contents, in hexadecimal; None where the publisher states only `md5`.
         num_bytes: its size.
+        md5: of its contents, in hexadecimal; looked at only without a sha256.
     """
 
     url: str
-    sha256: str
+    sha256: str | None
     num_bytes: int
+    md5: str | None = None
+
+    def __post_init__(self) -> None:
+        assert self.sha256 or self.md5, self.url
 
     @property
     def name(self) -> str:
         """The last part of the URL, which the file is also called here."""
         return self.url.rsplit("/", 1)[-1]
+
+    @property
+    def checksum(self) -> str:
+        """The algorithm and the checksum: `sha256 1de3...` or `md5 c32a...`."""
+        return f"sha256 {self.sha256}" if self.sha256 else f"md5 {self.md5}"
 
 
 def data_folders(name: str) -> list[Path]:
@@ -54,17 +68,31 @@ def data_folders(name: str) -> list[Path]:
     return folders
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal.
+def has_checksum(path: Path, checksum: str) -> bool:
+    """Whether the contents of a file have a checksum.
+
+    Args:
+        path: the file.
+        checksum: algorithm and hexadecimal digits, as `RemoteFile.checksum`.
 
     Raises:
         OSError: it cannot be read.
     """
-    digest = hashlib.sha256()
+    digest = _digest(checksum)
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
-    return digest.hexdigest()
+    return _written(digest) == checksum
+
+
+def _digest(checksum: str) -> Digest:
+    """A fresh digest of the algorithm that `checksum` names."""
+    # Python can be built to refuse md5 as unsafe; here it finds damage, where the publisher states nothing better.
+    return hashlib.new(checksum.split()[0], usedforsecurity=False)
+
+
+def _written(digest: Digest) -> str:
+    return f"{digest.name} {digest.hexdigest()}"
 
 
 def fetch(file: RemoteFile, folder: Path, progress: Progress | None = None, timeout_seconds: float = 30.0) -> Path:
@@ -88,7 +116,7 @@ def fetch(file: RemoteFile, folder: Path, progress: Progress | None = None, time
         OSError: the network failed, or the file cannot be written.
     """
     path = folder / file.name
-    if path.is_file() and path.stat().st_size == file.num_bytes and file_sha256(path) == file.sha256:
+    if path.is_file() and path.stat().st_size == file.num_bytes and has_checksum(path, file.checksum):
         if progress is not None:
             progress(file.num_bytes, file.num_bytes)
         return path
@@ -117,7 +145,7 @@ class _NetworkError(OSError):
 def _download(
     file: RemoteFile, write: Callable[[bytes], object], progress: Progress | None, timeout_seconds: float
 ) -> None:
-    digest, done = hashlib.sha256(), 0
+    digest, done = _digest(file.checksum), 0
     for chunk, total in _chunks(file.url, timeout_seconds):
         write(chunk)
         digest.update(chunk)
@@ -126,11 +154,11 @@ def _download(
             break
         if progress is not None:
             progress(done, total)
-    if done != file.num_bytes or digest.hexdigest() != file.sha256:
+    if done != file.num_bytes or _written(digest) != file.checksum:
         size = f"more than {file.num_bytes}" if done > file.num_bytes else f"{done}"
         raise ValueError(
-            f"{file.url} is not the published file: {size} bytes, sha256 {digest.hexdigest()}; expected "
-            f"{file.num_bytes} bytes, sha256 {file.sha256}. Nothing was kept; try again, or get the file elsewhere"
+            f"{file.url} is not the published file: {size} bytes, {_written(digest)}; expected "
+            f"{file.num_bytes} bytes, {file.checksum}. Nothing was kept; try again, or get the file elsewhere"
         )
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # torch is loaded when a data set is
     from drawnet.data.dataset import Dataset
     from drawnet.data.fetch import Progress
 
-NAMES = ("mnist", "binarized-mnist")
+NAMES = ("mnist", "binarized-mnist", "cifar10")
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class DatasetInfo:
         description: one line.
         origin: who made it.
         licence: under which terms it may be used.
-        status: `bundled`, `in FOLDER` or `not fetched`.
-        num_images: in train, validation and test.
+        status: `bundled`, `in FOLDER` or `not fetched`; a copy that lacks published test images says so.
+        num_images: in train, validation and test, as published.
     """
 
     name: str
@@ -41,8 +41,8 @@ def load_dataset(name: str, options: ImageOptions | None = None) -> Dataset:
     """Load a data set.
 
     Args:
-        name: `mnist`, `binarized-mnist`, `folder:PATH`, a folder, or a file that ends in .npy or .npz. A named set
-            comes before a folder of that name, which is still `folder:NAME`.
+        name: `mnist`, `binarized-mnist`, `cifar10`, `folder:PATH`, a folder, or a file that ends in .npy or .npz.
+            A named set comes before a folder of that name, which is still `folder:NAME`.
         options: how to read images of one's own; named sets take none.
 
     Raises:
@@ -65,6 +65,10 @@ def load_dataset(name: str, options: ImageOptions | None = None) -> Dataset:
         from drawnet.data.binarized_mnist import load_binarized_mnist
 
         return load_binarized_mnist()
+    if name == "cifar10":
+        from drawnet.data.cifar10 import load_cifar10
+
+        return load_cifar10()
     if name == "folder:":
         raise ValueError("folder: is not followed by a path: write folder:PATH")
     path = Path(name.removeprefix("folder:")).expanduser()
@@ -84,6 +88,7 @@ def available() -> list[DatasetInfo]:
         ValueError: DRAWNET_DATA is not a folder.
     """
     from drawnet.data.binarized_mnist import find_binarized_mnist
+    from drawnet.data.cifar10 import cifar10_status
 
     folder = find_binarized_mnist()
     num_images = (50_000, 10_000, 10_000)
@@ -104,6 +109,14 @@ def available() -> list[DatasetInfo]:
             status=f"in {folder}" if folder else "not fetched",
             num_images=num_images,
         ),
+        DatasetInfo(
+            name="cifar10",
+            description="colour photographs of ten kinds of things, 32 x 32; the last 5,000 for training validate",
+            origin="Alex Krizhevsky, Vinod Nair, Geoffrey Hinton (2009)",
+            licence="not stated",
+            status=cifar10_status(),
+            num_images=(45_000, 5_000, 10_000),
+        ),
     ]
 
 
@@ -111,7 +124,7 @@ def get(name: str, progress: Progress | None = None) -> Path:
     """Make sure that a named data set is on this machine; fetches only what is missing or not as published.
 
     Args:
-        name: `mnist` (which is bundled) or `binarized-mnist`.
+        name: `mnist` (which is bundled), `binarized-mnist` or `cifar10`.
         progress: called with the bytes done and in total, while fetching.
 
     Returns:
@@ -129,6 +142,10 @@ def get(name: str, progress: Progress | None = None) -> Path:
         from drawnet.data.binarized_mnist import get_binarized_mnist
 
         return get_binarized_mnist(progress)
+    if name == "cifar10":
+        from drawnet.data.cifar10 import get_cifar10
+
+        return get_cifar10(progress)
     raise ValueError(f"no data set {name!r} to get: there are {', '.join(NAMES)}{_did_you_mean(name)}")
 
 

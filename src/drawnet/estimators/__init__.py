@@ -1,0 +1,1 @@
+"""Estimators of log p(x) for decoders with few latents, and the sampler they share."""
