@@ -9,13 +9,13 @@ import torch
 
 import drawnet.checkpoint as checkpoint_module
 from drawnet.checkpoint import (
-    FORMAT_VERSION,
     Trained,
     find_checkpoint,
     newest_checkpoint,
     read_checkpoint,
     save_checkpoint,
 )
+from drawnet.config_file import FORMAT_VERSION
 from drawnet.models.draw import Draw
 from drawnet.train import Training
 from toy import bars, toy_config
@@ -122,7 +122,7 @@ def edited(tmp_path: Path, training: Training, edit: str) -> Path:
         ("c['extra'] = 1", "unknown key extra"),
         ("c['model']['peephole'] = True", "unknown key model.peephole"),
         ("del c['training']['seed']", "missing key training.seed"),
-        ("c['model']['type'] = 'vae'", "'vae'"),
+        ("c['model']['type'] = 'gan'", "model.type is 'gan', this drawnet knows draw, vae"),
         ("c['model']['read_size'] = 1", "read_size is 1"),
         ("c['model']['hidden_size'] = 'many'", "hidden_size"),
         ("c['model']['hidden_size'] = 13", "does not fit"),

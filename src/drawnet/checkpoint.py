@@ -10,19 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from drawnet.data import ImageOptions
-from drawnet.models.draw import Draw, DrawConfig
+from drawnet.config_file import build_dataclass, config_content, read_config
+from drawnet.models.registry import Model, build_model
 from drawnet.presets import RunConfig
-from drawnet.train import TrainingConfig
 
-FORMAT_VERSION = 1
 NUM_KEPT = 2  # the newest checkpoint and the one before
 
 
@@ -55,14 +51,14 @@ class Checkpoint:
     config: RunConfig
     trained: Trained
 
-    def load_model(self) -> Draw:
-        """The model with the averaged weights, in float32 on the CPU.
+    def load_model(self) -> Model:
+        """The model with the averaged weights, in float32 on the CPU, ready to be evaluated.
 
         Raises:
             ValueError: the weights file is damaged or of another model; the message names it.
             FileNotFoundError: there is none.
         """
-        model = Draw(self.config.model)
+        model = build_model(self.config.model).eval()
         path = self.path / "model.safetensors"
         try:
             model.load_state_dict(_load_tensors(path))
@@ -81,7 +77,7 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    folder: Path, model: Draw, trainer_state: Mapping[str, Tensor], config: RunConfig, trained: Trained
+    folder: Path, model: Model, trainer_state: Mapping[str, Tensor], config: RunConfig, trained: Trained
 ) -> Path:
     """Write `folder`/UPDATES whole or not at all, then delete all but the newest two.
 
@@ -122,7 +118,7 @@ def save_checkpoint(
     return target
 
 
-def write_model(folder: Path, model: Draw, config: RunConfig, trained: Trained) -> None:
+def write_model(folder: Path, model: Model, config: RunConfig, trained: Trained) -> None:
     """Write `model.safetensors` and `config.json` into an existing folder.
 
     Raises:
@@ -134,17 +130,6 @@ def write_model(folder: Path, model: Draw, config: RunConfig, trained: Trained) 
     _sync(path)
 
 
-def config_content(config: RunConfig) -> dict[str, Any]:
-    """A run's settings as JSON."""
-    return {
-        "format_version": FORMAT_VERSION,
-        "dataset": config.dataset,
-        "images": dataclasses.asdict(config.images),
-        "model": {"type": "draw", **dataclasses.asdict(config.model)},
-        "training": dataclasses.asdict(config.training),
-    }
-
-
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint folder's `config.json`.
 
@@ -153,35 +138,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         FileNotFoundError: no such file.
     """
     file = path / "config.json"
-    try:
-        content = json.loads(file.read_text())
-    except ValueError as error:
-        raise ValueError(f"{file} is damaged: {error}") from error
-    if not isinstance(content, dict) or not isinstance(version := content.get("format_version"), int):
-        raise ValueError(f"{file} has no format_version: it is not a drawnet configuration")
-    if version > FORMAT_VERSION:
-        raise ValueError(
-            f"{file} has format_version {version}, this drawnet reads up to {FORMAT_VERSION}: update drawnet"
-        )
-    _check_keys(file, "", content, {"format_version", "dataset", "images", "model", "training", "trained"})
-    for key in ("images", "model"):
-        if not isinstance(content[key], dict):
-            raise ValueError(f"{file}: {key} is not an object")
-    model = dict(content["model"])
-    if (kind := model.pop("type", None)) != "draw":
-        raise ValueError(f"{file}: model.type is {kind!r}, this drawnet knows 'draw'")
-    images = dict(content["images"])
-    if isinstance(images.get("image_size"), list):
-        images["image_size"] = tuple(images["image_size"])  # JSON has no tuples
-    if not isinstance(content["dataset"], str):
-        raise ValueError(f"{file}: dataset is {content['dataset']!r}: it must be a name")
-    config = RunConfig(
-        dataset=content["dataset"],
-        images=_build(ImageOptions, file, "images", images),
-        model=_build(DrawConfig, file, "model", model),
-        training=_build(TrainingConfig, file, "training", content["training"]),
-    )
-    return Checkpoint(path, config, _build(Trained, file, "trained", content["trained"]))
+    config, content = read_config(file)
+    return Checkpoint(path, config, build_dataclass(Trained, file, "trained", content["trained"]))
 
 
 def newest_checkpoint(run_dir: Path) -> Checkpoint | None:
@@ -225,47 +183,6 @@ def find_checkpoint(name: str) -> Checkpoint:
 def _numbered(folder: Path) -> list[Path]:
     """Whole checkpoints in a folder, oldest first."""
     return sorted(p for p in folder.glob("*") if p.is_dir() and p.name.isdigit())
-
-
-def _check_keys(file: Path, where: str, content: Any, expected: set[str]) -> None:
-    if not isinstance(content, dict):
-        raise ValueError(f"{file}: {where or 'the whole'} is not an object")
-    for key in sorted(content.keys() - expected):
-        raise ValueError(f"{file}: unknown key {where + '.' if where else ''}{key}")
-    for key in sorted(expected - content.keys()):
-        raise ValueError(f"{file}: missing key {where + '.' if where else ''}{key}")
-
-
-def _build(cls: Any, file: Path, where: str, content: Any) -> Any:
-    """A frozen dataclass from its JSON object, refusing unknown and missing keys and bad values."""
-    hints = get_type_hints(cls)
-    _check_keys(file, where, content, set(hints))
-    for key, value in content.items():
-        if not _is_a(value, hints[key]):
-            raise ValueError(f"{file}: {where}.{key} is {value!r}: it must be {_name(hints[key])}")
-    try:
-        return cls(**content)
-    except ValueError as error:
-        raise ValueError(f"{file}: {where}: {error}") from error
-
-
-def _name(hint: Any) -> str:
-    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
-
-
-def _is_a(value: Any, hint: Any) -> bool:
-    """isinstance for the annotations that configurations use."""
-    if get_origin(hint) in (Union, UnionType):
-        return any(_is_a(value, choice) for choice in get_args(hint))
-    if get_origin(hint) is Literal:
-        return value in get_args(hint)
-    if get_origin(hint) is tuple:
-        return (
-            isinstance(value, tuple) and len(value) == len(get_args(hint)) and all(map(_is_a, value, get_args(hint)))
-        )
-    if isinstance(value, bool):
-        return hint is bool
-    return isinstance(value, (int, float) if hint is float else hint)
 
 
 def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from drawnet.data import ImageOptions
 from drawnet.models.draw import DrawConfig
+from drawnet.models.multiscale import MultiScaleConfig
+from drawnet.models.pixelcnn import PixelCNNConfig
+from drawnet.models.pixelrnn import PixelRNNConfig
+from drawnet.models.registry import ModelConfig
+from drawnet.models.vae import VAEConfig
 from drawnet.train import TrainingConfig
 
 
@@ -15,7 +22,7 @@ class RunConfig:
     """A whole run.
 
     Attributes:
-        dataset: `mnist`, `binarized-mnist`, `folder:PATH`, or a `.npy` or `.npz` file.
+        dataset: `mnist`, `binarized-mnist`, `cifar10`, `folder:PATH`, or a `.npy` or `.npz` file.
         images: how to read images of one's own.
         model: the network.
         training: the plan.
@@ -23,7 +30,7 @@ class RunConfig:
 
     dataset: str = "mnist"
     images: ImageOptions = field(default_factory=ImageOptions)
-    model: DrawConfig = field(default_factory=DrawConfig)
+    model: ModelConfig = field(default_factory=DrawConfig)
     training: TrainingConfig = field(default_factory=lambda: TrainingConfig(epochs=21))
 
 
@@ -86,9 +93,117 @@ def own_images(dataset: str, images: ImageOptions, image_shape: tuple[int, int, 
     return RunConfig(dataset, images, model, TrainingConfig(minutes=20))
 
 
+def mnist_vae() -> RunConfig:
+    """The VAE paper's MNIST network: 500 tanh units, Adagrad, N(0, I) on the weights."""
+    return RunConfig(dataset="binarized-mnist", model=VAEConfig(), training=_published_vae())
+
+
+def mnist_vae_wake_sleep() -> RunConfig:
+    """The VAE paper's comparison: the same network trained by wake-sleep."""
+    config = mnist_vae()
+    return dataclasses.replace(config, training=dataclasses.replace(config.training, objective="wake-sleep"))
+
+
+def mnist_vae_modern() -> RunConfig:
+    """A stronger VAE: convolutional, 32 latents, Adam."""
+    model = VAEConfig(network="convolutional", hidden_size=256, latent_size=32, initialization="torch")
+    return RunConfig("binarized-mnist", model=model, training=TrainingConfig(minutes=15, learning_rate=2e-3))
+
+
+def freyfaces_vae() -> RunConfig:
+    """The VAE paper's Frey Face network: 200 tanh units, Gaussian decoder; images in freyfaces.npz here."""
+    model = VAEConfig(height=28, width=20, hidden_size=200, latent_size=20, decoder="gaussian")
+    return RunConfig(dataset="freyfaces.npz", model=model, training=_published_vae())
+
+
+def _published_vae() -> TrainingConfig:
+    """Section 5 of the paper, which does not state the number of epochs; 200 is ours."""
+    return TrainingConfig(
+        epochs=200,
+        batch_size=100,
+        optimizer="adagrad",
+        weight_prior=True,
+        learning_rate=0.02,
+        final_learning_rate=1.0,
+        warmup_updates=0,
+        clip_norm=1e6,
+        average_decay=0.0,
+    )
+
+
+def mnist_pixelcnn() -> RunConfig:
+    """The PixelRNN paper's PixelCNN for MNIST: 7 layers, h = 16, RMSProp, batches of 16."""
+    return RunConfig(dataset="binarized-mnist", model=PixelCNNConfig(), training=_published_pixels())
+
+
+def mnist_row_lstm() -> RunConfig:
+    """The PixelRNN paper's Row LSTM for MNIST: 7 layers, h = 16."""
+    return RunConfig("binarized-mnist", model=PixelRNNConfig(layer="row"), training=_published_pixels())
+
+
+def mnist_diagonal_bilstm() -> RunConfig:
+    """The PixelRNN paper's best MNIST network: Diagonal BiLSTM, 7 layers, h = 16."""
+    return RunConfig("binarized-mnist", model=PixelRNNConfig(layer="diagonal"), training=_published_pixels())
+
+
+def mnist_diagonal_bilstm_1() -> RunConfig:
+    """The PixelRNN paper's small MNIST network: Diagonal BiLSTM, 1 layer, h = 32."""
+    model = PixelRNNConfig(layer="diagonal", num_layers=1, hidden_size=32)
+    return RunConfig("binarized-mnist", model=model, training=_published_pixels())
+
+
+_CIFAR10: dict[str, Any] = {
+    "height": 32,
+    "width": 32,
+    "num_channels": 3,
+    "num_levels": 256,
+    "hidden_size": 128,
+    "head_size": 1024,
+}
+
+
+def cifar10_pixelcnn() -> RunConfig:
+    """The PixelRNN paper's PixelCNN for CIFAR-10: 15 layers, h = 128."""
+    return RunConfig("cifar10", model=PixelCNNConfig(**_CIFAR10, num_layers=15), training=_published_pixels())
+
+
+def cifar10_row_lstm() -> RunConfig:
+    """The PixelRNN paper's Row LSTM for CIFAR-10: 12 layers, h = 128."""
+    model = PixelRNNConfig("row", **_CIFAR10, num_layers=12)
+    return RunConfig("cifar10", model=model, training=_published_pixels())
+
+
+def cifar10_diagonal_bilstm() -> RunConfig:
+    """The PixelRNN paper's best CIFAR-10 network: Diagonal BiLSTM, 12 layers, h = 128."""
+    model = PixelRNNConfig("diagonal", **_CIFAR10, num_layers=12)
+    return RunConfig("cifar10", model=model, training=_published_pixels())
+
+
+def mnist_multiscale() -> RunConfig:
+    """The PixelRNN paper's multi-scale idea on MNIST: 14 x 14 first, then 28 x 28; sizes are ours."""
+    return RunConfig("binarized-mnist", model=MultiScaleConfig(), training=_published_pixels())
+
+
+def _published_pixels() -> TrainingConfig:
+    """Section 5.2 of the paper, which states neither learning rate nor epochs."""
+    return TrainingConfig(epochs=20, batch_size=16, optimizer="rmsprop", beta2=0.95, learning_rate=1e-3)
+
+
 PRESETS: dict[str, Callable[[], RunConfig]] = {
     "mnist": mnist,
     "mnist-no-attention": mnist_no_attention,
     "mnist-quick": mnist_quick,
     "mnist-kothari": mnist_kothari,
+    "mnist-vae": mnist_vae,
+    "mnist-vae-wake-sleep": mnist_vae_wake_sleep,
+    "mnist-vae-modern": mnist_vae_modern,
+    "freyfaces-vae": freyfaces_vae,
+    "mnist-pixelcnn": mnist_pixelcnn,
+    "mnist-row-lstm": mnist_row_lstm,
+    "mnist-diagonal-bilstm": mnist_diagonal_bilstm,
+    "mnist-diagonal-bilstm-1": mnist_diagonal_bilstm_1,
+    "mnist-multiscale": mnist_multiscale,
+    "cifar10-pixelcnn": cifar10_pixelcnn,
+    "cifar10-row-lstm": cifar10_row_lstm,
+    "cifar10-diagonal-bilstm": cifar10_diagonal_bilstm,
 }

@@ -10,6 +10,18 @@ import torch
 from drawnet.checkpoint import Checkpoint
 from drawnet.data import Dataset
 from drawnet.evaluate import bits_per_dim, evaluate, evaluation_fields
+from drawnet.models.registry import LatentModel, Model
+from drawnet.models.vae import VAE
+
+
+def pixel_kind(model: Model, dataset: Dataset) -> str:
+    """What the nats of a model are a code length of: "bits", "256 levels"; or why they are none: "density" (a Gaussian
+    decoder), "intensities" (read as Bernoulli probabilities)."""
+    if isinstance(model, VAE) and model.config.decoder == "gaussian":
+        return "density"
+    if not isinstance(model, LatentModel) and model.config.num_levels > 2:
+        return f"{model.config.num_levels} levels"
+    return "bits" if dataset.binarization else "intensities"
 
 
 def report(
@@ -19,11 +31,11 @@ def report(
     *,
     model_name: str,
     command: str,
-    importance_samples: int = 0,
     num_images: int | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
     progress: Callable[[int, int], None] = lambda done, total: None,
+    **estimators: int,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint on a split: the content of report.json and of `evaluate --json`.
 
@@ -33,11 +45,11 @@ def report(
         split_name: "train", "validation" or "test".
         model_name: what to call the model.
         command: the command that asks for this.
-        importance_samples: see `evaluate`.
         num_images: see `evaluate`.
         seed: see `evaluate`.
         device: where to evaluate.
         progress: see `evaluate`.
+        estimators: `importance_samples` and the others of `evaluate`.
 
     Raises:
         ValueError: see `evaluate` and `Checkpoint.load_model`.
@@ -46,11 +58,13 @@ def report(
     evaluation = evaluate(
         model,
         getattr(dataset, split_name),
-        importance_samples=importance_samples,
         num_images=num_images,
         seed=seed,
         progress=progress,
+        **estimators,
     )
+    pixels = pixel_kind(model, dataset)
+    is_code_length = pixels not in ("intensities", "density")
     num_values = model.config.num_channels * model.config.height * model.config.width
     return {
         "model": model_name,
@@ -58,8 +72,9 @@ def report(
         "binarization": dataset.binarization,
         "split": split_name,
         **evaluation_fields(evaluation),
-        "bits_per_dim": bits_per_dim(evaluation.nats.mean, num_values) if dataset.binarization else None,
-        "num_latent_samples": 1,
+        "pixels": pixels,
+        "bits_per_dim": bits_per_dim(evaluation.nats.mean, num_values) if is_code_length else None,
+        "num_latent_samples": 0 if evaluation.exact else 1,
         "seed": seed,
         "num_parameters": sum(p.numel() for p in model.parameters()),
         "updates": checkpoint.trained.updates,

@@ -14,11 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from drawnet.checkpoint import Trained, config_content, newest_checkpoint, save_checkpoint
+from drawnet.checkpoint import Trained, newest_checkpoint, save_checkpoint
+from drawnet.config_file import config_content
 from drawnet.data import Dataset, Split
 from drawnet.evaluate import Evaluation, evaluate, evaluation_fields
 from drawnet.files import replacing, write_json
 from drawnet.models.draw import Draw
+from drawnet.models.registry import Model, build_model
+from drawnet.models.vae import VAE
 from drawnet.presets import RunConfig
 from drawnet.train import StepRecord, Training, TrainingDivergedError, fit
 
@@ -41,20 +44,25 @@ class ValidationRecord:
     evaluation: Evaluation
 
 
-def new_model(config: RunConfig, dataset: Dataset) -> Draw:
-    """A model with starting weights from the run's seed and its first canvas at the mean training image.
+def new_model(config: RunConfig, dataset: Dataset) -> Model:
+    """A model with starting weights from the run's seed, which starts from the mean training image where it can.
 
     Raises:
-        ValueError: the model is not of the images' shape; the message names the field.
+        ValueError: the model is not of the images' shape or levels; the message names the field.
     """
     shape = dict(zip(("num_channels", "height", "width"), dataset.image_shape, strict=True))
     for field, actual in shape.items():
         if (wanted := getattr(config.model, field)) != actual:
             raise ValueError(f"{field} is {wanted}, but the images of {dataset.name} have {actual}")
+    if dataset.binarization is None and getattr(config.model, "num_levels", None) == 2:
+        raise ValueError(f"num_levels is 2, but the images of {dataset.name} are not binary: they have 256 levels")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)  # torch's layers draw their starting weights from the global one
-        model = Draw(config.model)
-    model.start_canvas_at(mean_image(dataset.train))
+        model = build_model(config.model)
+    if isinstance(model, Draw):
+        model.start_canvas_at(mean_image(dataset.train))
+    elif isinstance(model, VAE) and model.config.initialization == "torch":
+        model.start_output_at(mean_image(dataset.train))
     return model
 
 

@@ -1,4 +1,4 @@
-"""Training: Adam on the bound, one minibatch at a time, resumable bit for bit."""
+"""Training: one minibatch at a time, resumable bit for bit."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args, get_type_hints
 
 import torch
 from torch import Tensor, nn
 
 from drawnet.data.batches import BatchStream
 from drawnet.data.dataset import Split
-from drawnet.models.draw import Draw
+from drawnet.models.registry import Model
+from drawnet.models.vae import VAE
 
 MAX_SKIPPED_IN_A_ROW = 20
 
@@ -31,11 +32,15 @@ class TrainingConfig:
         epochs: passes over the training images; a run planned this way is the same every time.
         minutes: wall time, with validation and checkpoints; how many updates fit depends on the machine.
         batch_size: images per update.
-        learning_rate: Adam's step size after the warm-up.
+        optimizer: "adam"; "rmsprop", whose decay is `beta2`; "adagrad", which has no decays.
+        objective: "likelihood" is the mean nats; "wake-sleep" trains a VAE by Hinton et al. (1995).
+        weight_prior: the weights have the prior N(0, I) (Kingma and Welling 2013, section 5): half their squared norm,
+            divided by the number of training images, joins the nats per image.
+        learning_rate: the optimiser's step size after the warm-up.
         final_learning_rate: share of `learning_rate` that the cosine decay ends at; 1 keeps it constant.
         warmup_updates: updates over which the learning rate rises from 0.
         beta1: Adam's decay of the first moment.
-        beta2: Adam's decay of the second moment.
+        beta2: Adam's and RMSProp's decay of the second moment.
         clip: "global" scales the whole gradient to at most `clip_norm`, "per-tensor" each parameter's alone.
         clip_norm: largest L2 norm of a gradient.
         average_decay: decay of the exponential moving average of the weights that is evaluated and kept; 0 turns
@@ -51,6 +56,9 @@ class TrainingConfig:
     epochs: float | None = None
     minutes: float | None = None
     batch_size: int = 100
+    optimizer: Literal["adam", "rmsprop", "adagrad"] = "adam"
+    objective: Literal["likelihood", "wake-sleep"] = "likelihood"
+    weight_prior: bool = False
     learning_rate: float = 4e-3
     final_learning_rate: float = 0.02
     warmup_updates: int = 100
@@ -79,8 +87,10 @@ class TrainingConfig:
         for field in below_one:
             if not 0 <= getattr(self, field) < 1:
                 raise ValueError(f"{field} is {getattr(self, field)}: it must be at least 0 and below 1")
-        if self.clip not in ("global", "per-tensor"):
-            raise ValueError(f"clip is {self.clip!r}: it must be 'global' or 'per-tensor'")
+        hints = get_type_hints(type(self))
+        for field in ("optimizer", "objective", "clip"):
+            if (value := getattr(self, field)) not in (allowed := get_args(hints[field])):
+                raise ValueError(f"{field} is {value!r}: it must be {' or '.join(map(repr, allowed))}")
 
 
 @dataclass(frozen=True)
@@ -113,7 +123,7 @@ class StepRecord:
 
 
 class Training:
-    """A model in training: the weights, their average, Adam's moments, the generators and the counters.
+    """A model in training: the weights, their average, the optimiser's moments, the generators and the counters.
 
     Args:
         model: trained in place, on whatever device it is.
@@ -122,19 +132,23 @@ class Training:
 
     Attributes:
         averaged_model: a copy of the model that carries the averaged weights; this is the one to evaluate.
+
+    Raises:
+        ValueError: the objective is wake-sleep and the model has no wake-sleep loss.
     """
 
-    def __init__(self, model: Draw, split: Split, config: TrainingConfig) -> None:
-        self.model, self.config = model, config
-        self.averaged_model = copy.deepcopy(model).requires_grad_(False)
+    def __init__(self, model: Model, split: Split, config: TrainingConfig) -> None:
+        if config.objective == "wake-sleep" and not isinstance(model, VAE):
+            raise ValueError(f"objective is 'wake-sleep': it is for a VAE, not for {type(model).__name__}")
+        self.model, self.config = model.train(), config
+        self.averaged_model = copy.deepcopy(model).requires_grad_(False).eval()
+        self.num_images = len(split)
         self.device = next(model.parameters()).device
         self.stream = BatchStream(split, config.batch_size, seed=config.seed)
         # The stream draws from seed and seed + 1: latents must not be the same draws.
         self.generator = torch.Generator(self.device).manual_seed(config.seed + 2)
         self.parameters = dict(model.named_parameters())
-        self.optimizer = torch.optim.Adam(
-            self.parameters.values(), lr=config.learning_rate, betas=(config.beta1, config.beta2)
-        )
+        self.optimizer = _optimizer(config, list(self.parameters.values()))
         self.update = self.num_skipped = self.num_skipped_in_a_row = 0
         self.seconds = 0.0
         self._clock: float | None = None
@@ -163,13 +177,12 @@ class Training:
         self._tick()
         learning_rate = self._learning_rate()
         x = self.stream.next().to(self.device)
-        likelihood = self.model.nll(x, generator=self.generator)
-        loss = likelihood.nats.mean()
+        loss, parts = self._loss(x)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         gradient_norm = self._clip_gradient()
         self.update += 1
-        nats = loss.item()
+        nats = sum(parts.values())
         if math.isfinite(nats) and math.isfinite(gradient_norm):
             self.num_skipped_in_a_row = 0
             self._apply(learning_rate)
@@ -182,12 +195,28 @@ class Training:
             progress=self.progress,
             seconds=self.seconds,
             nats=nats,
-            parts={name: part.detach().sum().item() / len(x) for name, part in likelihood.parts.items()},
+            parts=parts,
             learning_rate=learning_rate,
             gradient_norm=gradient_norm,
             images_per_second=len(x) / max(time.monotonic() - update_start, 1e-9),
             num_skipped=self.num_skipped,
         )
+
+    def _loss(self, x: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """What is differentiated, and the mean nats of its parts."""
+        if self.config.objective == "wake-sleep":
+            assert isinstance(self.model, VAE)
+            loss = self.model.wake_sleep_loss(x, generator=self.generator)
+            parts = {"wake-sleep": loss.item()}
+        else:
+            likelihood = self.model.nll(x, generator=self.generator)
+            loss = likelihood.nats.mean()
+            parts = {name: part.detach().sum().item() / len(x) for name, part in likelihood.parts.items()}
+        if self.config.weight_prior:
+            loss = (
+                loss + 0.5 / self.num_images * torch.stack([p.square().sum() for p in self.parameters.values()]).sum()
+            )
+        return loss, parts
 
     def _tick(self) -> None:
         """Add the time since the last tick, which is the caller's validation and checkpoints too."""
@@ -233,7 +262,7 @@ class Training:
         state = {f"weights.{name}": p.detach() for name, p in self.parameters.items()}
         for name, p in self.parameters.items():
             for key, value in self.optimizer.state[p].items():  # empty before the first update
-                state[f"adam.{name}.{key}"] = value
+                state[f"optimizer.{name}.{key}"] = value
         state |= {f"stream.{key}": value for key, value in self.stream.state_dict().items()}
         state["generator"] = self.generator.get_state()
         counts = [self.update, self.num_skipped, self.num_skipped_in_a_row]
@@ -251,10 +280,10 @@ class Training:
             with torch.no_grad():
                 for name, p in self.parameters.items():
                     p.copy_(state[f"weights.{name}"])
-                    prefix = f"adam.{name}."
-                    adam = {k.removeprefix(prefix): v.clone() for k, v in state.items() if k.startswith(prefix)}
-                    if adam:
-                        self.optimizer.state[p] = adam
+                    prefix = f"optimizer.{name}."
+                    moments = {k.removeprefix(prefix): v.clone() for k, v in state.items() if k.startswith(prefix)}
+                    if moments:
+                        self.optimizer.state[p] = moments
             self.stream.load_state_dict(
                 {k.removeprefix("stream."): v for k, v in state.items() if k.startswith("stream.")}
             )
@@ -263,6 +292,14 @@ class Training:
             self.seconds = state["seconds"].item()
         except (KeyError, RuntimeError) as error:
             raise ValueError(f"the training state does not fit this model: {error}") from error
+
+
+def _optimizer(config: TrainingConfig, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    if config.optimizer == "rmsprop":
+        return torch.optim.RMSprop(parameters, lr=config.learning_rate, alpha=config.beta2)
+    if config.optimizer == "adagrad":
+        return torch.optim.Adagrad(parameters, lr=config.learning_rate)
+    return torch.optim.Adam(parameters, lr=config.learning_rate, betas=(config.beta1, config.beta2))
 
 
 def fit(training: Training) -> Iterator[StepRecord]:

@@ -12,9 +12,11 @@ from drawnet import __version__
 # verb: (module in this package, what it does). Nothing heavy is imported to print this.
 VERBS = {
     "train": ("train", "train a preset, or a folder or array of your own images"),
-    "evaluate": ("evaluate", "the bound over a whole split, in nats, with its standard error"),
+    "evaluate": ("evaluate", "nats over a whole split, exact or a bound, with their standard error"),
     "sample": ("pictures", "new images: a grid, drawing sequences with their windows, an animation"),
     "reconstruct": ("pictures", "the model reading images and drawing them again, with both windows"),
+    "complete": ("complete", "fill in the hidden part of images, several times"),
+    "compare": ("compare", "models side by side: nats, size, time, samples"),
     "data": ("inventory", "list the data sets, or get one"),
     "models": ("inventory", "list the weights that come with the package"),
 }

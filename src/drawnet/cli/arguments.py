@@ -34,7 +34,7 @@ def parse(cls: type[Options], arguments: Sequence[str], prog: str, default: Any 
                 cls,
                 args=list(arguments),
                 prog=prog,
-                config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands),
                 **({} if default is None else {"default": default}),
             )
     except SystemExit as stop:

@@ -12,13 +12,16 @@ from drawnet.cli.progress import console, progress_bar
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """The bound -log p(x) <= L over a split, in nats per image, always in float32.
+    """-log p(x) over a split, exact or a bound, in nats per image, always in float32.
 
     Attributes:
         model: run folder, checkpoint folder or the name of shipped weights.
         dataset: another data set than the one the model was trained on.
         split: which part of it.
         importance_samples: also the importance-weighted bound with so many samples an image (each costs a pass).
+        ais_temperatures: also annealed importance sampling with so many temperatures (for a few images: --num-images).
+        ais_chains: of annealed importance sampling, for each image.
+        posterior_samples: also the VAE paper's estimator for a few latents (appendix D) with so many samples.
         num_images: only the first so many images.
         seed: of the latents.
         threads: CPU threads.
@@ -30,6 +33,9 @@ class EvaluateOptions:
     dataset: str | None = None
     split: Literal["train", "validation", "test"] = "test"
     importance_samples: int = 0
+    ais_temperatures: int = 0
+    ais_chains: int = 16
+    posterior_samples: int = 0
     num_images: int | None = None
     seed: int = 0
     threads: int | None = None
@@ -57,6 +63,9 @@ def evaluate(arguments: list[str]) -> int:
             model_name=options.model,
             command=command_line("evaluate", *arguments),
             importance_samples=options.importance_samples,
+            ais_temperatures=options.ais_temperatures,
+            ais_chains=options.ais_chains,
+            posterior_samples=options.posterior_samples,
             num_images=options.num_images,
             seed=options.seed,
             device=check_device(options.device),
@@ -69,23 +78,33 @@ def evaluate(arguments: list[str]) -> int:
     return 0
 
 
+PIXELS = {"intensities": "intensities read as probabilities", "density": "a density of intensities"}
+
+
 def print_report(result: dict[str, Any]) -> None:
     """A report as a person reads it."""
     binarization = result["binarization"]
-    kind = f"{binarization} binarisation" if binarization else "intensities read as probabilities"
+    kind = f"{binarization} binarisation" if binarization else PIXELS.get(result["pixels"], result["pixels"])
     nats = result["nats"]
     print(f"{result['model']} on {result['num_images']} {result['split']} images of {result['dataset']} ({kind})")
-    print(f"  {'-log p(x)' if result['exact'] else '-log p(x) <='} {_pm(nats)} nats")
-    print("  = " + " + ".join(f"{name} {value:.2f}" for name, value in result["parts"].items()))
+    print(f"  {'-log p(x)' if result['exact'] else '-log p(x) <='} {nats_text(nats)} nats")
+    if len(result["parts"]) > 1:
+        print("  = " + " + ".join(f"{name} {value:.2f}" for name, value in result["parts"].items()))
     if importance := result["importance"]:
-        print(f"  -log p(x) <= {_pm(importance)} nats, importance-weighted, k = {importance['num_samples']}")
+        print(f"  -log p(x) <= {nats_text(importance)} nats, importance-weighted, k = {importance['num_samples']}")
+    if ais := result["annealed"]:
+        how = f"{ais['num_temperatures']} temperatures, {ais['num_chains']} chains"
+        print(f"  -log p(x) about {nats_text(ais)} nats, annealed importance sampling, {how}")
+    if density := result["posterior_density"]:
+        print(f"  -log p(x) about {nats_text(density)} nats, posterior density, {density['num_samples']} samples")
     if result["bits_per_dim"] is not None:
         print(f"  {result['bits_per_dim']:.4f} bits per dimension")
-    if not binarization:
+    if result["pixels"] == "intensities":
         print("  (a cross-entropy of intensities, as in the paper: not the compression cost of the image)")
     console.print(f"{result['num_parameters']:,} parameters, {result['updates']:,} updates", style="dim")
 
 
-def _pm(estimate: dict[str, float | None]) -> str:
+def nats_text(estimate: dict[str, Any]) -> str:
+    """`mean ± standard error`, two decimals."""
     error = estimate["standard_error"]
     return f"{estimate['mean']:.2f}" + (f" ± {error:.2f}" if error is not None else "")

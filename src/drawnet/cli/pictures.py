@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import torch
 
     from drawnet.data import Dataset
-    from drawnet.models.draw import Draw
+    from drawnet.models.registry import LatentModel
+    from drawnet.models.registry import Model as AnyModel
 
 NUM_SEQUENCES = 8  # rows of the drawing sequence: what fits a page
 NUM_ANIMATED = 36
@@ -22,12 +23,12 @@ NUM_ANIMATED = 36
 
 @dataclass(frozen=True)
 class SampleOptions:
-    """Draw new images: samples.png, sequence.png, drawing.gif, drawing.webp.
+    """Draw new images: samples.png; sequence.png, drawing.gif and drawing.webp of models that draw in steps.
 
     Attributes:
         model: run folder, checkpoint folder or the name of shipped weights.
         count: how many images in the grid.
-        seed: of the latents; the same seed gives the same pictures.
+        seed: of everything drawn; the same seed gives the same pictures.
         out: folder for the pictures, made if missing.
         threads: CPU threads.
         device: cpu, cuda, ...
@@ -87,21 +88,27 @@ def reconstruct(arguments: list[str]) -> int:
 
     from drawnet.checkpoint import find_checkpoint
     from drawnet.data import load_dataset
+    from drawnet.models.registry import LatentModel
 
     use_threads(options.threads)
     checkpoint = find_checkpoint(options.model)
-    dataset = load_dataset(checkpoint.config.dataset, checkpoint.config.images)
     model = checkpoint.load_model().to(check_device(options.device))
+    if not isinstance(model, LatentModel):
+        raise ValueError(f"{options.model} is a {type(model).__name__}: only models with latents can reconstruct")
+    dataset = load_dataset(checkpoint.config.dataset, checkpoint.config.images)
     _tell([write_reconstruction(model, dataset, options.out, options.count, options.seed)])
     return 0
 
 
-def write_samples(model: Draw, dataset: Dataset | None, out: Path, count: int, seed: int) -> list[Path]:
-    """The grid of final means (beside the nearest training images if there are any), the sequence, the animation."""
+def write_samples(model: AnyModel, dataset: Dataset | None, out: Path, count: int, seed: int) -> list[Path]:
+    """The grid (beside the nearest training images if there are any); the sequence and the animation of models that
+    draw in steps; the manifold of two latents."""
     from drawnet.figures.animation import save_animation
+    from drawnet.figures.manifold import latent_manifold
     from drawnet.figures.samples import nearest_images, sample_grid
     from drawnet.figures.sequence import drawing_sequence
     from drawnet.files import save_picture
+    from drawnet.models.vae import VAE
 
     *_, last = model.sample(count, generator=_generator(model, seed))
     images = last.canvas.cpu()
@@ -109,15 +116,20 @@ def write_samples(model: Draw, dataset: Dataset | None, out: Path, count: int, s
     if dataset is not None:
         indices, _ = nearest_images(images, dataset.train)
         neighbours = dataset.train.intensities(indices)
-    names = ("samples.png", "sequence.png", "drawing.gif", "drawing.webp")
-    grid, sequence, gif, webp = (out / name for name in names)
+    names = ("samples.png", "manifold.png", "sequence.png", "drawing.gif", "drawing.webp")
+    grid, manifold, sequence, gif, webp = (out / name for name in names)
     save_picture(sample_grid(images, neighbours), grid)
+    if isinstance(model, VAE):
+        if model.latent_shape != (2,):
+            return [grid]
+        save_picture(latent_manifold(model.decode), manifold)
+        return [grid, manifold]
     save_picture(drawing_sequence(model.sample(NUM_SEQUENCES, generator=_generator(model, seed))), sequence)
     save_animation(model.sample(NUM_ANIMATED, generator=_generator(model, seed)), gif, webp)
     return [grid, sequence, gif, webp]
 
 
-def write_reconstruction(model: Draw, dataset: Dataset, out: Path, count: int, seed: int) -> Path:
+def write_reconstruction(model: LatentModel, dataset: Dataset, out: Path, count: int, seed: int) -> Path:
     """The first test images with the reading window, and the canvas with the writing window, step by step."""
     import torch
 
@@ -133,7 +145,7 @@ def write_reconstruction(model: Draw, dataset: Dataset, out: Path, count: int, s
     return path
 
 
-def _generator(model: Draw, seed: int) -> torch.Generator:
+def _generator(model: AnyModel, seed: int) -> torch.Generator:
     import torch
 
     return torch.Generator(next(model.parameters()).device).manual_seed(seed)

@@ -13,12 +13,14 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from drawnet.checkpoint import find_checkpoint, newest_checkpoint
 from drawnet.cli.arguments import check_device, command_line, parse, use_threads
+from drawnet.cli.complete import half_hidden, write_completions
 from drawnet.cli.evaluate import print_report
 from drawnet.cli.pictures import write_reconstruction, write_samples
 from drawnet.cli.progress import Every, console, duration, progress_bar
 from drawnet.data import Dataset, load_dataset
 from drawnet.figures.curves import kl_per_step, read_metrics, training_curves
 from drawnet.files import write_json
+from drawnet.models.registry import LatentModel
 from drawnet.presets import PRESETS, RunConfig, own_images
 from drawnet.report import report
 from drawnet.run import ValidationRecord, run
@@ -30,7 +32,7 @@ SECONDS_BETWEEN_LINES = 30.0  # where there is no terminal to redraw
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Train, then report the test bound and draw pictures, all in the run folder.
+    """Train, then report the nats of the test images and draw pictures, all in the run folder.
 
     Attributes:
         config: the run; its fields are flags of their own.
@@ -203,7 +205,11 @@ def _finish(run_dir: Path, dataset: Dataset, device: str, command: str) -> None:
     model = checkpoint.load_model().to(device)
     seed = checkpoint.config.training.seed
     write_samples(model, dataset, pictures, NUM_PICTURES, seed)
-    write_reconstruction(model, dataset, pictures, min(4, len(dataset.test)), seed)
+    num_shown = min(4, len(dataset.test))
+    if isinstance(model, LatentModel):
+        write_reconstruction(model, dataset, pictures, num_shown, seed)
+    x, known = half_hidden(model, dataset, num_shown, "bottom", seed)
+    write_completions(model, x, known, pictures, 6, seed)
     training_curves(read_metrics(run_dir / "metrics.jsonl"), pictures / "curves.png")
     if result["kl_per_step"] is not None:
         kl_per_step(result, pictures / "kl_per_step.png")

@@ -21,7 +21,9 @@ HOLD_MS = 1500
 GREYS = {1: 160, 3: 16}
 
 
-def save_animation(frames: Iterable[Frame], path_gif: Path | str, path_webp: Path | str) -> None:
+def save_animation(
+    frames: Iterable[Frame], path_gif: Path | str, path_webp: Path | str, num_columns: int | None = None
+) -> None:
     """Every step with the red writing rectangles, about three seconds; then the pictures alone, held; and again.
 
     The WebP is lossless. A GIF has 256 colours: chosen once for the whole animation, so that nothing flickers.
@@ -30,12 +32,13 @@ def save_animation(frames: Iterable[Frame], path_gif: Path | str, path_webp: Pat
         frames: of one drawing, in order; a running sampler will do.
         path_gif: the GIF.
         path_webp: the WebP.
+        num_columns: of the grid; None chooses.
 
     Raises:
         ValueError: no frames.
     """
     frames = list(frames)
-    pages = animation_pages(frames)
+    pages = animation_pages(frames, num_columns)
     durations = step_durations(len(pages) - 1)
     with replacing(path_webp) as temporary:
         pages[0].save(
@@ -46,7 +49,7 @@ def save_animation(frames: Iterable[Frame], path_gif: Path | str, path_webp: Pat
         indexed[0].save(temporary, save_all=True, append_images=indexed[1:], duration=durations, loop=0)
 
 
-def animation_pages(frames: Iterable[Frame]) -> list[Image.Image]:
+def animation_pages(frames: Iterable[Frame], num_columns: int | None = None) -> list[Image.Image]:
     """One page a step, and the last canvas once more without rectangles.
 
     Raises:
@@ -55,10 +58,10 @@ def animation_pages(frames: Iterable[Frame]) -> list[Image.Image]:
     pages = []
     frame = None
     for frame in frames:
-        pages.append(_page(frame, with_windows=True))
+        pages.append(_page(frame, num_columns, with_windows=True))
     if frame is None:
         raise ValueError("frames is empty: a drawing has at least one step")
-    pages.append(_page(frame, with_windows=False))
+    pages.append(_page(frame, num_columns, with_windows=False))
     return pages
 
 
@@ -69,8 +72,8 @@ def step_durations(num_steps: int) -> list[int]:
     return [step] * num_steps + [HOLD_MS]
 
 
-def _page(frame: Frame, with_windows: bool) -> Image.Image:
-    num_columns = grid_columns(len(frame.canvas))
+def _page(frame: Frame, num_columns: int | None, with_windows: bool) -> Image.Image:
+    num_columns = num_columns or grid_columns(len(frame.canvas))
     height, width = frame.canvas.shape[2:]
     scale = scale_for(height, width, CELL_SIDE)
     cells = to_pictures(frame.canvas, scale)

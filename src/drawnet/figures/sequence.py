@@ -37,7 +37,7 @@ def drawing_sequence(frames: Iterable[Frame]) -> Image.Image:
 def reconstruction_sheet(x: Float[Tensor, "image channel height width"], frames: Iterable[Frame]) -> Image.Image:
     """Two rows an image: above, `x` and the green rectangle it is read through; below, the canvas and the red one.
 
-    The last column holds both without rectangles.
+    The last column holds both without rectangles; a model that reconstructs in one step has only the one.
 
     Args:
         x: what the model looked at, in [0, 1].
@@ -57,7 +57,8 @@ def reconstruction_sheet(x: Float[Tensor, "image channel height width"], frames:
         frame = frames[step - 1]
         looked_at = [draw_window(cell, frame.read, i, READ_COLOUR, scale) for i, cell in enumerate(inputs)]
         columns.append(_interleaved(looked_at, _canvases(frame)))
-    columns.append(_interleaved(inputs, to_pictures(frames[-1].canvas, scale)))
+    if len(frames) > 1:
+        columns.append(_interleaved(inputs, to_pictures(frames[-1].canvas, scale)))
     return _page(columns, steps, rows_in_group=2)
 
 
@@ -98,5 +99,7 @@ def _interleaved(above: Iterable[np.ndarray], below: Iterable[np.ndarray]) -> li
 def _page(columns: list[list[np.ndarray]], steps: list[int], rows_in_group: int) -> Image.Image:
     rows = list(zip(*columns, strict=True))
     height, width = rows[0][0].shape[:2]
-    sheet = arrange(len(rows), len(columns), height, width, rows_in_group=rows_in_group, last_column_apart=True)
+    sheet = arrange(
+        len(rows), len(columns), height, width, rows_in_group=rows_in_group, last_column_apart=len(columns) > 1
+    )
     return sheet.page(rows, [str(step) for step in steps])

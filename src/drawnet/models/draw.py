@@ -5,15 +5,17 @@ Symbols inside the equations are the paper's; a number in parentheses names the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from drawnet.models.frame import Frame
+from drawnet.models.impute import bits_or_means, impute
+from drawnet.models.known import check_mask
 from drawnet.nn.attention import AttentionParameters, Window, check_grid_size, read_patch, write_patch
 from drawnet.nn.likelihood import (
     NegativeLogLikelihood,
@@ -175,6 +177,23 @@ class Draw(nn.Module):
         parts = {"reconstruction": bernoulli_nats(steps[-1].canvas, x), "kl": kl_nats}  # (9), (10)
         return NegativeLogLikelihood(parts, exact=False)
 
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape of one image's z_1:T."""
+        return (self.config.num_glimpses, self.config.latent_size)
+
+    def decoder_nats(
+        self, x: Float[Tensor, "batch channel height width"], z: Float[Tensor, "batch steps latent"]
+    ) -> Float[Tensor, "batch"]:
+        """-log D(x | c_T) where the decoder draws c_T from the given z_1:T (14, 15, 9); differentiable in `z`.
+
+        Raises:
+            ValueError: `x` is not floating point or not of the configured shape.
+        """
+        self._check_images(x)
+        *_, last = self._generate(len(x), z.unbind(1))
+        return bernoulli_nats(last.canvas, x)
+
     @torch.no_grad()
     def sample(self, num_images: int, *, generator: torch.Generator | None = None) -> Iterator[Frame]:
         """Draw new images, eqs. (13-16): z_t ~ N(0, I), decoder and write only. Yields T frames.
@@ -186,7 +205,11 @@ class Draw(nn.Module):
         """
         if num_images < 1:
             raise ValueError(f"num_images is {num_images}: it must be at least 1")
-        for step in self._generate(num_images, generator):
+        shape = (num_images, self.config.latent_size)
+        noise = (
+            _noise_like(self.canvas_0.new_empty(shape), generator) for _ in range(self.config.num_glimpses)
+        )  # (13)
+        for step in self._generate(num_images, noise):
             yield Frame(torch.sigmoid(step.canvas), step.read, step.write)
 
     @torch.no_grad()
@@ -201,6 +224,33 @@ class Draw(nn.Module):
         for step in self._infer(x, generator):
             yield Frame(torch.sigmoid(step.canvas), step.read, step.write)
 
+    def complete(
+        self,
+        x: Float[Tensor, "batch channel height width"],
+        known: Bool[Tensor, "batch 1 known_height known_width"],
+        *,
+        generator: torch.Generator | None = None,
+    ) -> Iterator[Frame]:
+        """Images that agree with the known pixels of `x`: reading and imputing in turn, see `impute`.
+
+        Args:
+            x: images in [0, 1]; what they hold at unknown pixels is not looked at.
+            known: which pixels are known; they come back bit for bit.
+            generator: draws z and the pixels.
+
+        Raises:
+            ValueError: `x` or `known` is not of the configured shape, or `x` is not floating point.
+        """
+        self._check_images(x)
+        check_mask(known, x)
+
+        def redraw(images: Tensor) -> tuple[Tensor, Tensor]:
+            *_, last = self.reconstruct(images, generator=generator)
+            return last.canvas, bits_or_means(last.canvas, x, known, generator)
+
+        *_, sample = self.sample(len(x), generator=generator)
+        yield from impute(redraw, x, known, start=bits_or_means(sample.canvas, x, known, generator))
+
     def _infer(self, x: Tensor, generator: torch.Generator | None) -> Iterator[Step]:
         self._check_images(x)
         c, dec = self._initial(len(x))
@@ -214,10 +264,9 @@ class Draw(nn.Module):
             dec, c, write = self._draw(z, dec, c)  # (7, 8)
             yield Step(mu, log_sigma, z, read, write, c)
 
-    def _generate(self, num_images: int, generator: torch.Generator | None) -> Iterator[Step]:
+    def _generate(self, num_images: int, latents: Iterable[Tensor]) -> Iterator[Step]:
         c, dec = self._initial(num_images)
-        for _ in range(self.config.num_glimpses):
-            z = _noise_like(c.new_empty(num_images, self.config.latent_size), generator)  # (13)
+        for z in latents:
             dec, c, write = self._draw(z, dec, c)  # (14, 15)
             yield Step(None, None, z, None, write, c)
 
