@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from drawnet.data import ImageOptions
+from drawnet.data import Dataset, ImageOptions
 from drawnet.models.draw import DrawConfig
 from drawnet.models.multiscale import MultiScaleConfig
 from drawnet.models.pixelcnn import PixelCNNConfig
@@ -107,7 +107,7 @@ def mnist_vae_wake_sleep() -> RunConfig:
 def mnist_vae_modern() -> RunConfig:
     """A stronger VAE: convolutional, 32 latents, Adam."""
     model = VAEConfig(network="convolutional", hidden_size=256, latent_size=32, initialization="torch")
-    return RunConfig("binarized-mnist", model=model, training=TrainingConfig(minutes=15, learning_rate=2e-3))
+    return RunConfig("binarized-mnist", model=model, training=TrainingConfig(epochs=20))
 
 
 def freyfaces_vae() -> RunConfig:
@@ -187,6 +187,23 @@ def mnist_multiscale() -> RunConfig:
 def _published_pixels() -> TrainingConfig:
     """Section 5.2 of the paper, which states neither learning rate nor epochs."""
     return TrainingConfig(epochs=20, batch_size=16, optimizer="rmsprop", beta2=0.95, learning_rate=1e-3)
+
+
+def for_images(config: RunConfig, dataset: Dataset) -> RunConfig:
+    """A preset for other images than its own: their size and channels, and where pixels have levels, 2 or 256.
+
+    Args:
+        config: the preset.
+        dataset: the images.
+
+    Raises:
+        ValueError: the model cannot have that size; the message names the field.
+    """
+    num_channels, height, width = dataset.image_shape
+    changes = {"num_channels": num_channels, "height": height, "width": width}
+    if hasattr(config.model, "num_levels"):
+        changes["num_levels"] = 2 if dataset.binarization else 256
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, **changes))
 
 
 PRESETS: dict[str, Callable[[], RunConfig]] = {

@@ -21,7 +21,7 @@ from drawnet.data import Dataset, load_dataset
 from drawnet.figures.curves import kl_per_step, read_metrics, training_curves
 from drawnet.files import write_json
 from drawnet.models.registry import LatentModel
-from drawnet.presets import PRESETS, RunConfig, own_images
+from drawnet.presets import PRESETS, RunConfig, for_images, own_images
 from drawnet.report import report
 from drawnet.run import ValidationRecord, run
 from drawnet.train import StepRecord
@@ -85,7 +85,7 @@ def _usage() -> str:
 
 
 def _options(preset: str, flags: list[str]) -> tuple[TrainOptions, Dataset | None]:
-    """The flags over the settings that they change: the preset's, those of the run resumed, or own images'."""
+    """The flags over the settings that they change: those of a preset, of the run resumed, or for own images."""
     dataset = None
     if preset in PRESETS:
         config = PRESETS[preset]()
@@ -103,6 +103,9 @@ def _options(preset: str, flags: list[str]) -> tuple[TrainOptions, Dataset | Non
     elif preset not in PRESETS:
         dataset = load_dataset(preset, options.config.images)
         config = own_images(preset, options.config.images, dataset.image_shape)
+    elif (name := options.config.dataset) != config.dataset:
+        dataset = load_dataset(name, options.config.images)
+        config = dataclasses.replace(for_images(config, dataset), dataset=name)
     else:
         return options, None
     return _parse(preset, flags, dataclasses.replace(default, config=config)), dataset

@@ -15,7 +15,7 @@ class PixelCNNSteps:
     """The logits of a PixelCNN along the raster, equal to those of the whole network.
 
     A value needs one column of every layer. What the rows above add to it is computed a row at a time, what the
-    pixel to the left adds once a pixel; the middle maps of two rows are all that is kept.
+    pixel to the left adds once a pixel; the middle maps of one row are all that is kept.
 
     Args:
         first: the 7x7 convolution.
@@ -56,7 +56,7 @@ class PixelCNNSteps:
         self.conditions = None
         if condition is not None:  # [layer, batch, h, height, width]
             self.conditions = torch.stack([block.condition(condition) for block in layers])
-        self.seen = look.new_zeros(0)  # middle maps of the row, [layer, 1 + width + 1, batch, h]: a zero either end
+        self.seen = look.new_zeros(0)  # middle maps of the last pixels, [layer, 1 + width + 1, batch, h]: a zero either end
 
     @torch.no_grad()
     def start_row(self, x: Tensor, row: int) -> None:
@@ -78,7 +78,6 @@ class PixelCNNSteps:
         self.look_above = maps + self.look_bias  # [layer, width, batch, h]
         if self.conditions is not None:
             self.look_above += self.conditions[:, :, :, row].permute(0, 3, 1, 2)
-        self.seen = torch.zeros_like(self.seen)
 
     @torch.no_grad()
     def logits(self, x: Tensor, row: int, column: int, channel: int) -> Tensor:
