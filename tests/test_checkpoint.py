@@ -17,8 +17,9 @@ from drawnet.checkpoint import (
 )
 from drawnet.config_file import FORMAT_VERSION
 from drawnet.models.draw import Draw
+from drawnet.models.registry import build_model
 from drawnet.train import Training
-from toy import bars, toy_config
+from toy import TOY_MODELS, bars, toy_config
 
 
 @pytest.fixture
@@ -48,6 +49,34 @@ def test_saving_and_loading_gives_identical_numbers(tmp_path: Path, training: Tr
         loaded = checkpoint.load_trainer_state()[name]
         assert torch.equal(tensor, loaded), name
         assert tensor.dtype == loaded.dtype, name
+
+
+@pytest.mark.parametrize("name", TOY_MODELS)
+def test_every_model_comes_back_as_it_was(tmp_path: Path, name: str) -> None:
+    config = toy_config(name)
+    training = Training(build_model(config.model), bars(60, 0, resample=True), config.training)
+    training.step()
+    save_checkpoint(tmp_path, training.averaged_model, training.state_dict(), config, Trained(1, 1.5, 1))
+    checkpoint = read_checkpoint(tmp_path / "00000001")
+    assert checkpoint.config == config
+    x = bars(5, 3).batch(torch.arange(5))
+    models = (training.averaged_model, checkpoint.load_model())
+    before, after = (model.nll(x, generator=torch.Generator().manual_seed(0)).nats for model in models)
+    assert torch.equal(before, after)
+
+
+def test_a_configuration_of_version_1_is_read_as_it_was_meant(tmp_path: Path, training: Training) -> None:
+    path = save(tmp_path, training)
+    content = json.loads((path / "config.json").read_text())
+    content["format_version"] = 1
+    for key in ("optimizer", "objective", "weight_prior"):
+        del content["training"][key]
+    (path / "config.json").write_text(json.dumps(content))
+    assert read_checkpoint(path).config == toy_config()
+    content["format_version"] = 2
+    (path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"missing key training\.objective"):
+        read_checkpoint(path)
 
 
 def test_the_newest_two_are_kept_and_abandoned_ones_go(tmp_path: Path, training: Training) -> None:

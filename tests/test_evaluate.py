@@ -7,7 +7,9 @@ import torch
 
 from drawnet.evaluate import BATCH_SIZE, Estimate, bits_per_dim, evaluate, evaluation_fields
 from drawnet.models.draw import Draw
-from toy import bars, toy_config
+from drawnet.models.registry import build_model
+from drawnet.models.vae import VAE, VAEConfig
+from toy import TOY_MODELS, bars, toy_config
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +97,52 @@ def test_one_image_has_no_standard_error() -> None:
 def test_bad_numbers_are_refused(model: Draw, arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         evaluate(model, bars(3, 0), **arguments)
+
+
+def test_an_exact_model_is_summed_and_has_nothing_to_weight() -> None:
+    torch.manual_seed(0)
+    model = build_model(TOY_MODELS["pixelrnn"])
+    split = bars(30, 3)
+    result = evaluate(model, split)
+    assert result.exact
+    with torch.no_grad():
+        nats = model.nll(split.batch(torch.arange(30))).nats
+    assert result.nats.mean == pytest.approx(nats.mean().item(), rel=1e-6)
+    assert result.kl_per_step is None
+    for name in ("importance_samples", "ais_temperatures", "posterior_samples"):
+        with pytest.raises(ValueError, match=f"{name} is 3: PixelRNN has no latents"):
+            evaluate(model, split, **{name: 3})
+
+
+def test_refined_estimates_of_a_small_vae_agree_with_the_integral_over_its_latent() -> None:
+    torch.manual_seed(0)
+    model = VAE(VAEConfig(8, 8, 1, hidden_size=5, latent_size=1))
+    split = bars(6, 3)
+    result = evaluate(
+        model, split, importance_samples=500, ais_temperatures=40, ais_chains=8, posterior_samples=300, seed=1
+    )
+    z = torch.linspace(-8, 8, 4001)[:, None]
+    x = split.batch(torch.arange(6))
+    with torch.no_grad():
+        log_p = torch.stack([-model.decoder_nats(image.expand(4001, 1, 8, 8), z).double() for image in x])
+    prior = torch.distributions.Normal(0.0, 1.0).log_prob(z.double()).squeeze(1)
+    exact = -(log_p + prior + math.log(16 / 4000)).logsumexp(1)
+    truth = exact.mean().item()
+    assert result.importance is not None
+    assert result.annealed is not None
+    assert result.posterior_density is not None
+    assert result.nats.mean > truth
+    assert result.importance.mean == pytest.approx(truth, abs=0.05)
+    assert result.annealed.mean == pytest.approx(truth, abs=0.05)
+    assert result.posterior_density.mean == pytest.approx(truth, abs=0.1)
+    fields = evaluation_fields(result)
+    assert fields["annealed"].keys() == {"mean", "standard_error", "num_temperatures", "num_chains"}
+    assert fields["posterior_density"].keys() == {"mean", "standard_error", "num_samples"}
+
+
+def test_annealing_runs_on_the_latents_of_draw(model: Draw) -> None:
+    split = bars(3, 3)
+    result = evaluate(model, split, ais_temperatures=30, ais_chains=4, importance_samples=500)
+    assert result.annealed is not None
+    assert result.importance is not None
+    assert result.annealed.mean == pytest.approx(result.importance.mean, abs=0.5)

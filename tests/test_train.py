@@ -6,15 +6,15 @@ import math
 import pytest
 import torch
 
-from drawnet.models.draw import Draw
+from drawnet.models.registry import build_model
 from drawnet.train import MAX_SKIPPED_IN_A_ROW, Training, TrainingConfig, TrainingDivergedError, fit
 from toy import bars, toy_config
 
 
-def toy_training(**training: object) -> Training:
-    config = toy_config(**training)
+def toy_training(model: str = "draw", **training: object) -> Training:
+    config = toy_config(model, **training)
     torch.manual_seed(0)
-    return Training(Draw(config.model), bars(60, 0, resample=True), config.training)
+    return Training(build_model(config.model), bars(60, 0, resample=True), config.training)
 
 
 def test_fit_runs_the_planned_number_of_updates_and_learns() -> None:
@@ -38,13 +38,25 @@ def test_learning_rate_warms_up_and_decays_to_its_final_share() -> None:
     assert rates[60] == pytest.approx(middle)
 
 
-def test_interrupted_anywhere_and_resumed_is_bit_for_bit_the_same() -> None:
-    whole = toy_training()
+@pytest.mark.parametrize(
+    ("model", "training"),
+    [
+        ("draw", {}),
+        ("draw", {"optimizer": "rmsprop"}),
+        ("vae", {"optimizer": "adagrad", "weight_prior": True, "learning_rate": 0.02}),
+        ("vae", {"objective": "wake-sleep"}),
+        ("pixelcnn", {}),
+        ("pixelrnn", {}),
+        ("multiscale", {"optimizer": "rmsprop", "beta2": 0.9}),
+    ],
+)
+def test_interrupted_anywhere_and_resumed_is_bit_for_bit_the_same(model: str, training: dict) -> None:
+    whole = toy_training(model, **training)
     whole_records = list(fit(whole))
     for stop in (1, 6, 8, 29):  # in the first epoch, at its end, in the second, near the end
-        first = toy_training()
+        first = toy_training(model, **training)
         first_records = list(itertools.islice(fit(first), stop))
-        second = toy_training(seed=0)
+        second = toy_training(model, **training)
         second.averaged_model.load_state_dict(first.averaged_model.state_dict())
         second.load_state_dict({k: v.clone() for k, v in first.state_dict().items()})
         second_records = list(fit(second))
@@ -169,3 +181,39 @@ def test_a_state_of_another_model_is_refused() -> None:
     del state["weights.mu.weight"]
     with pytest.raises(ValueError, match="does not fit"):
         toy_training().load_state_dict(state)
+
+
+def test_the_weight_prior_adds_the_weights_over_the_number_of_images_to_the_gradient() -> None:
+    """log N(theta; 0, I) once for all training images: per image, theta / 60 in the gradient."""
+    gradients = []
+    for weight_prior in (False, True):
+        training = toy_training("vae", weight_prior=weight_prior, clip_norm=1e9, learning_rate=1e-9)
+        before = [p.detach().clone() for p in training.parameters.values()]
+        training.step()
+        gradients.append([p.grad.clone() for p in training.parameters.values() if p.grad is not None])
+    for without, with_prior, weight in zip(*gradients, before, strict=True):
+        torch.testing.assert_close(with_prior - without, weight / 60, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adagrad"])
+def test_the_first_update_of_the_optimisers(optimizer: str) -> None:
+    """After one update: RMSProp moves by lr g / sqrt((1 - beta2) g^2), Adagrad by lr g / |g|."""
+    training = toy_training(
+        optimizer=optimizer, beta2=0.9, warmup_updates=0, final_learning_rate=1.0, learning_rate=1e-3, clip_norm=1e9
+    )
+    before = {name: p.detach().clone() for name, p in training.parameters.items()}
+    training.step()
+    for name, p in training.parameters.items():
+        assert p.grad is not None
+        sure = p.grad.abs() > 1e-3  # where the epsilon in the denominator does not matter
+        moved = (before[name] - p.detach())[sure]
+        step = 1e-3 / math.sqrt(1 - 0.9) if optimizer == "rmsprop" else 1e-3
+        torch.testing.assert_close(moved, step * p.grad[sure].sign(), rtol=2e-2, atol=2e-7)
+
+
+def test_wake_sleep_is_for_a_vae() -> None:
+    with pytest.raises(ValueError, match=r"objective is 'wake-sleep'.*not for Draw"):
+        toy_training(objective="wake-sleep")
+    records = list(fit(toy_training("vae", objective="wake-sleep", epochs=30, learning_rate=1e-2)))
+    assert records[-1].parts.keys() == {"wake-sleep"}
+    assert sum(r.nats for r in records[-20:]) < sum(r.nats for r in records[:20]) - 100

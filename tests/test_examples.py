@@ -1,0 +1,113 @@
+"""The scripts in examples/ run, made small."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from drawnet.data import load_dataset
+from drawnet.evaluate import evaluate
+from drawnet.figures.bounds import STYLES
+from drawnet.presets import RunConfig, for_images, freyfaces_vae, mnist_vae
+from drawnet.run import new_model
+from drawnet.train import Training
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+BATCH = 40  # all training images: 50, of which a tenth validates and a tenth tests
+SEED = 3
+
+
+@pytest.fixture(scope="module")
+def vae_figures() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("vae_figures", EXAMPLES / "vae_figures.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look for the types of their fields
+    spec.loader.exec_module(module)
+    return module
+
+
+def array_file(folder: Path, kind: str) -> Path:
+    values = np.random.default_rng(0).random((50, 6, 5)).astype(np.float32)
+    np.savez(folder / "tiny.npz", images=values > 0.7 if kind == "bits" else values)
+    return folder / "tiny.npz"
+
+
+def learned_apart(path: Path, preset: RunConfig, latents: int, updates: int, objective: str) -> dict[str, float]:
+    """The bound after so many updates, by the package alone."""
+    data = load_dataset(str(path))
+    training = dataclasses.replace(preset.training, epochs=updates, seed=SEED, objective=objective)
+    model = dataclasses.replace(preset.model, latent_size=latents)
+    config = for_images(dataclasses.replace(preset, model=model, training=training), data)
+    trained = Training(new_model(config, data), data.train, config.training)
+    for _ in range(updates):
+        trained.step()
+    model = trained.averaged_model
+    return {split: -evaluate(model, getattr(data, split), seed=SEED).nats.mean for split in ("train", "test")}
+
+
+@pytest.mark.parametrize(("kind", "preset"), [("bits", mnist_vae()), ("intensities", freyfaces_vae())])
+def test_vae_figures(kind: str, preset: RunConfig, vae_figures: ModuleType, tmp_path: Path) -> None:
+    path, out, updates = array_file(tmp_path, kind), tmp_path / "out", 7
+    flags = f"--dataset {path} --samples {updates * BATCH + 5} --latents 2 3 --seed {SEED} --out {out}"
+    vae_figures.main(flags.split())
+
+    assert {file.name for file in out.iterdir()} == {"figure2.png", "figure2.json", "figure4.png", "figure5.png"}
+    for name in ("figure2.png", "figure4.png", "figure5.png"):
+        with Image.open(out / name) as image:
+            assert min(image.size) > 300
+            assert np.asarray(image.convert("L")).std() > 1
+
+    content = json.loads((out / "figure2.json").read_text())
+    assert content["command"] == f"python examples/vae_figures.py {flags}"
+    assert content["num_images"] == {"train": 40, "test": 5}
+    assert content["model"]["decoder"] == preset.model.decoder
+    assert content["model"]["hidden_size"] == preset.model.hidden_size
+    assert [panel["latents"] for panel in content["panels"]] == [2, 3]
+    for panel in content["panels"]:
+        assert panel["curves"].keys() == STYLES.keys()
+        for points in panel["curves"].values():
+            samples = [point["samples"] for point in points]
+            assert samples == sorted(set(samples))
+            assert samples[0] == BATCH
+            assert samples[-1] == updates * BATCH
+            assert all(point["standard_error"] > 0 for point in points)
+
+    for method, objective in (("AEVB", "likelihood"), ("wake-sleep", "wake-sleep")):
+        expected = learned_apart(path, preset, 3, updates, objective)
+        for split, bound in expected.items():
+            last = content["panels"][1]["curves"][f"{method} ({split})"][-1]
+            assert last["bound"] == pytest.approx(bound, rel=1e-5)
+
+
+def test_the_panels_are_the_papers(vae_figures: ModuleType, tmp_path: Path) -> None:
+    flags = f"--dataset {array_file(tmp_path, 'intensities')} --samples {BATCH} --out {tmp_path / 'out'}"
+    vae_figures.main(flags.split())
+    content = json.loads((tmp_path / "out" / "figure2.json").read_text())
+    assert [panel["latents"] for panel in content["panels"]] == [2, 5, 10, 20]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (f"--samples {BATCH - 1}", "--samples is 39: it must be at least one batch, 40"),
+        ("--latents 0", "latent_size is 0"),
+        ("--threads 0", "--threads is 0"),
+        ("--latent two", "--latent"),
+        ("--dataset nothing", "no data set, folder or array file 'nothing'"),
+    ],
+)
+def test_vae_figures_says_what_is_wrong(flags: str, message: str, vae_figures: ModuleType, tmp_path: Path) -> None:
+    path, out = array_file(tmp_path, "bits"), tmp_path / "out"
+    with pytest.raises(ValueError, match=message):
+        vae_figures.main(["--dataset", str(path), "--out", str(out), *flags.split()])
+    assert not out.exists()
