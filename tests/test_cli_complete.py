@@ -150,7 +150,7 @@ def test_if_all_is_known_the_completions_are_the_image(
 def test_a_model_with_latents_reads_grey_values_and_keeps_the_known(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Image.fromarray(np.arange(0, 256, 4, np.uint8).reshape(8, 8)).save("grey.png")
+    Image.fromarray(np.arange(0, 256, 4, dtype=np.uint8).reshape(8, 8)).save("grey.png")
     assert (
         main(["complete", str(trained / "vae"), "--image", "grey.png", "--hide", "right", "--completions", "1"]) == 0
     )

@@ -12,12 +12,15 @@ import pytest
 
 import drawnet
 from drawnet.cli import main
+from drawnet.presets import PRESETS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 SMALLER = {
-    "train": "--epochs 0.004 --num-validation-images 10 --hidden-size 8 --num-glimpses 2 --batch-size 10",
+    "train": "--epochs 0.004 --num-validation-images 10 --hidden-size 8 --batch-size 10",
     "evaluate": "--num-images 10",
+    "compare": "--num-images 10",
+    "complete": "--count 1 --completions 2",
     "sample": "--count 4",
     "reconstruct": "--count 2",
 }
@@ -38,7 +41,7 @@ def readme_commands() -> list[str]:
 
 def test_the_readme_has_commands() -> None:
     verbs = {shlex.split(command)[1] for command in readme_commands()}
-    assert verbs >= {"train", "evaluate", "sample", "reconstruct", "models"}
+    assert verbs >= {"train", "evaluate", "sample", "reconstruct", "complete", "compare", "models"}
 
 
 @pytest.mark.parametrize("command", readme_commands())
@@ -46,7 +49,19 @@ def test_readme_commands(command: str, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     make_own_images(tmp_path)
     arguments = shlex.split(command)[1:]
-    assert main(arguments + SMALLER.get(arguments[0], "").split()) == 0
+    assert main(arguments + SMALLER.get(arguments[0], "").split() + smaller_model(arguments)) == 0
+
+
+def smaller_model(arguments: list[str]) -> list[str]:
+    """Flags that only some models have."""
+    if arguments[0] != "train":
+        return []
+    fields = vars(PRESETS[arguments[1]]().model) if arguments[1] in PRESETS else {"num_glimpses": 0}
+    return [flag for field in ("num_glimpses", "num_layers") if field in fields for flag in (flag_of(field), "2")]
+
+
+def flag_of(field: str) -> str:
+    return "--" + field.replace("_", "-")
 
 
 def make_own_images(folder: Path) -> None:

@@ -102,8 +102,8 @@ def evaluate(
             the next are for models with latents; an exact likelihood needs none.
         ais_temperatures: of annealed importance sampling, 0 for none. Every one costs about 20 evaluations a chain.
         ais_chains: for each image.
-        posterior_samples: L of the estimator of appendix D for a few latents, 0 for none. Every one costs about 20
-            evaluations.
+        posterior_samples: L of the estimator of appendix D for a few latents, 0 for none. Every one, and each
+            of the 500 transitions before the first, costs about 20 evaluations.
         num_images: look at the first so many only; None takes all.
         seed: of the latents.
         progress: called with the number of images done and to do.

@@ -55,7 +55,9 @@ def new_model(config: RunConfig, dataset: Dataset) -> Model:
         if (wanted := getattr(config.model, field)) != actual:
             raise ValueError(f"{field} is {wanted}, but the images of {dataset.name} have {actual}")
     if dataset.binarization is None and getattr(config.model, "num_levels", None) == 2:
-        raise ValueError(f"num_levels is 2, but the images of {dataset.name} are not binary: they have 256 levels")
+        raise ValueError(
+            f"num_levels is 2, but the images of {dataset.name} are intensities, not bits (bytes have 256 levels)"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)  # torch's layers draw their starting weights from the global one
         model = build_model(config.model)

@@ -162,6 +162,7 @@ def test_frames_and_images_do_not_share_memory():
     for row, canvas in enumerate(frames):
         assert (canvas[:, :, row + 1 :] == UNKNOWN).all()
         assert (canvas[:, :, : row + 1] != UNKNOWN).all()
+        assert ((canvas >= 0) & (canvas <= 1)).all()  # -1 would be no picture
 
 
 def test_known_values_must_be_levels_and_others_need_not():

@@ -35,7 +35,12 @@ def test_number_of_logits():
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
 def test_every_level_survives_every_dtype(num_levels, dtype):
     levels = torch.arange(num_levels)
-    assert torch.equal(pixel_levels((levels.double() / (num_levels - 1)).to(dtype), num_levels), levels)
+    x = (levels.double() / (num_levels - 1)).to(dtype)
+    assert torch.equal(pixel_levels(x, num_levels), levels)
+    # and other roundings of it, of either sign
+    eps = torch.finfo(torch.float32).eps
+    for factor in (1 - eps, 1 + eps):
+        assert torch.equal(pixel_levels((x.double() * factor).to(dtype), num_levels), levels)
 
 
 @pytest.mark.parametrize(

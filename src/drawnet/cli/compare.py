@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -75,8 +76,13 @@ def compare(arguments: list[str]) -> int:
         )
     name = options.dataset or trained_on.pop()
     images = [c.config.images for c in checkpoints.values() if c.config.dataset == name]
+    if any(options != images[0] for options in images):
+        raise ValueError(
+            f"the models read {name} in different ways (--image-size, --channels, ...): compare them apart"
+        )
     dataset = load_dataset(name, *images[:1])
     rows, entries = [], []
+    short = short_names(list(checkpoints))
     for model_name, checkpoint in checkpoints.items():
         has_latents = isinstance(checkpoint.load_model(), LatentModel)
         with progress_bar(model_name) as progress:
@@ -95,7 +101,7 @@ def compare(arguments: list[str]) -> int:
         samples, seconds = _timed_samples(checkpoint, device, options.seed)
         rows.append(row | {"num_samples": NUM_SAMPLES, "sample_seconds": seconds})
         final = row["train_seconds"] / 60, row["nats"]["mean"]
-        entries.append(Entry(Path(model_name).name, samples, row["exact"], _history(checkpoint), final))
+        entries.append(Entry(short[model_name], samples, row["exact"], _history(checkpoint), final))
     content = {"dataset": dataset.name, "split": options.split, "models": rows}
     table, picture = (options.out / file for file in FILES)
     write_json(table, content)
@@ -106,6 +112,12 @@ def compare(arguments: list[str]) -> int:
         _print_table(content)
         print(table, picture, sep="\n")
     return 0
+
+
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """What to call models where there is little room: the last part of a path, all of it where two share that."""
+    last = {name: Path(name).resolve().name for name in names}
+    return {name: part if list(last.values()).count(part) == 1 else name for name, part in last.items()}
 
 
 def _timed_samples(checkpoint: Checkpoint, device: str, seed: int) -> tuple[Tensor, float]:
@@ -138,10 +150,11 @@ def _print_table(content: dict[str, Any]) -> None:
     from drawnet.cli.progress import duration
 
     rows = content["models"]
+    short = short_names([row["model"] for row in rows])
     first = rows[0]
     binarization = f", {first['binarization']} binarisation" if first["binarization"] else ""
     print(f"{first['num_images']} {content['split']} images of {content['dataset']}{binarization}")
-    columns = {"model": [Path(row["model"]).name for row in rows], "nats": [nats_text(row["nats"]) for row in rows]}
+    columns = {"model": [short[row["model"]] for row in rows], "nats": [nats_text(row["nats"]) for row in rows]}
     columns["kind"] = [kind(row) for row in rows]
     if any(row["importance"] for row in rows):
         columns["IW bound"] = [nats_text(row["importance"]) if row["importance"] else "" for row in rows]

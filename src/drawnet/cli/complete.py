@@ -28,6 +28,7 @@ class CompleteOptions:
         hide: bottom, top, left or right half, or a picture of the model's size whose white pixels are hidden and
             whose black ones are known.
         image: a picture to complete, of the model's size and channels; without one, the first test images.
+        dataset: whose test images; without one, those of the data set the model was trained on.
         count: how many test images.
         completions: how many of every image.
         seed: of everything drawn.
@@ -39,6 +40,7 @@ class CompleteOptions:
     model: Model
     hide: str = "bottom"
     image: Path | None = None
+    dataset: str | None = None
     count: int = 4
     completions: int = 6
     seed: int = 0
@@ -59,8 +61,11 @@ def complete(arguments: list[str]) -> int:
     model = checkpoint.load_model().to(check_device(options.device))
     if options.image is not None:
         x, known = read_picture(options.image, model), ~hidden_pixels(options.hide, model)
+        _check_levels(options.image, x[..., known], model)
     else:
-        dataset = load_dataset(checkpoint.config.dataset, checkpoint.config.images)
+        same_data = options.dataset in (None, checkpoint.config.dataset)
+        images = [checkpoint.config.images] if same_data else []
+        dataset = load_dataset(options.dataset or checkpoint.config.dataset, *images)
         x, known = half_hidden(model, dataset, options.count, options.hide, options.seed)
     paths = write_completions(model, x, known, options.out, options.completions, options.seed)
     print(how_exact(model, known))
@@ -86,10 +91,13 @@ def write_completions(
     from drawnet.figures.animation import save_animation
     from drawnet.figures.completion import completion_sheet
     from drawnet.files import save_picture
+    from drawnet.models.impute import NUM_ROUNDS
+    from drawnet.models.registry import LatentModel
 
     if num_completions < 1:
         raise ValueError(f"--completions is {num_completions}: it must be at least 1")
     device = next(model.parameters()).device
+    total = NUM_ROUNDS if isinstance(model, LatentModel) else int((~known).any(1).sum())
     known = known.expand(len(x), 1, *x.shape[2:])
     repeated, repeated_known = (t.repeat_interleave(num_completions, 0).to(device) for t in (x, known))
     generator = torch.Generator(device).manual_seed(seed)
@@ -97,7 +105,7 @@ def write_completions(
         frames = []
         for frame in model.complete(repeated, repeated_known, generator=generator):
             frames.append(frame)
-            progress(len(frames), model.config.height)
+            progress(len(frames), max(len(frames), total))  # two networks one after the other draw more rows
     completions = frames[-1].canvas.cpu().unflatten(0, (len(x), num_completions))
     sheet, gif, webp = (out / name for name in FILES)
     save_picture(completion_sheet(x, known, completions), sheet)
@@ -183,16 +191,32 @@ def read_picture(path: Path, model: AnyModel) -> torch.Tensor:
     return values.permute(2, 0, 1)[None].float() / 255
 
 
+def _check_levels(path: Path, known_values: torch.Tensor, model: AnyModel) -> None:
+    """Refuse a picture whose known pixels hold a value that the model's pixels cannot have."""
+    from drawnet.nn.pixels import pixel_levels
+
+    num_levels = getattr(model.config, "num_levels", None)
+    if num_levels is None:  # models with latents read intensities too
+        return
+    try:
+        pixel_levels(known_values, num_levels)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
 def how_exact(model: AnyModel, known: torch.Tensor) -> str:
     """What the completions are samples of, in one line."""
     from drawnet.models.ancestral import is_raster_suffix
     from drawnet.models.impute import NUM_ROUNDS
+    from drawnet.models.multiscale import MultiScale
     from drawnet.models.registry import LatentModel
 
     if known.all():
         return "every pixel is known: the completions are the image"
     if isinstance(model, LatentModel):
         return f"approximate: {NUM_ROUNDS} rounds of inference and imputation"
+    if isinstance(model, MultiScale) and known.any():
+        return "approximate: the small image does not know of the known pixels between its own"
     if is_raster_suffix(known[None, None]):
         return "exact samples: every hidden pixel comes after every known one in raster order"
     return "approximate: hidden pixels do not know of the known ones after them in raster order"

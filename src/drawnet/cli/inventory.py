@@ -77,11 +77,13 @@ def models(arguments: list[str]) -> int:
     if options.json:
         print(json.dumps({"models": reports}))
         return 0
-    table = Table("name", "bound, nats", "data", "parameters", "updates", "trained for")
+    table = Table("name", "nats", "kind", "data", "parameters", "updates", "trained for")
     for name, r in reports.items():
         nats = f"{r['nats']['mean']:.2f} ± {r['nats']['standard_error']:.2f}"
-        where = f"{r['dataset']} {r['split']}, {r['binarization']} binarisation"
+        binarization = f", {r['binarization']} binarisation" if r["binarization"] else ""
+        where = f"{r['dataset']} {r['split']}{binarization}"
         minutes = f"{r['train_seconds'] / 60:.0f} min, {r['threads']} threads"
-        table.add_row(name, nats, where, f"{r['num_parameters']:,}", f"{r['updates']:,}", minutes)
+        kind = "exact" if r["exact"] else "upper bound"
+        table.add_row(name, nats, kind, where, f"{r['num_parameters']:,}", f"{r['updates']:,}", minutes)
     Console().print(table)
     return 0

@@ -122,7 +122,8 @@ def write_samples(model: AnyModel, dataset: Dataset | None, out: Path, count: in
     if isinstance(model, VAE):
         if model.latent_shape != (2,):
             return [grid]
-        save_picture(latent_manifold(model.decode), manifold)
+        device = next(model.parameters()).device
+        save_picture(latent_manifold(lambda z: model.decode(z.to(device))), manifold)
         return [grid, manifold]
     save_picture(drawing_sequence(model.sample(NUM_SEQUENCES, generator=_generator(model, seed))), sequence)
     save_animation(model.sample(NUM_ANIMATED, generator=_generator(model, seed)), gif, webp)

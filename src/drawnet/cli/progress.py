@@ -16,7 +16,9 @@ console = Console(stderr=True, highlight=False, soft_wrap=True)
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar with the time left, on a terminal only; gives the function to call with done and total."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 

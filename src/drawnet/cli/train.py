@@ -105,7 +105,7 @@ def _options(preset: str, flags: list[str]) -> tuple[TrainOptions, Dataset | Non
         config = own_images(preset, options.config.images, dataset.image_shape)
     elif (name := options.config.dataset) != config.dataset:
         dataset = load_dataset(name, options.config.images)
-        config = dataclasses.replace(for_images(config, dataset), dataset=name)
+        config = dataclasses.replace(for_images(options.config, dataset), dataset=name)
     else:
         return options, None
     return _parse(preset, flags, dataclasses.replace(default, config=config)), dataset

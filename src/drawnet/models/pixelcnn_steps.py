@@ -56,7 +56,9 @@ class PixelCNNSteps:
         self.conditions = None
         if condition is not None:  # [layer, batch, h, height, width]
             self.conditions = torch.stack([block.condition(condition) for block in layers])
-        self.seen = look.new_zeros(0)  # middle maps of the last pixels, [layer, 1 + width + 1, batch, h]: a zero either end
+        self.seen = look.new_zeros(
+            0
+        )  # middle maps of the last pixels, [layer, width + 2, batch, h]: zeros at both ends
 
     @torch.no_grad()
     def start_row(self, x: Tensor, row: int) -> None:
