@@ -12,7 +12,8 @@ from PIL import Image
 
 from drawnet.checkpoint import find_checkpoint
 from drawnet.cli import main
-from drawnet.cli.complete import half_hidden, hidden_pixels, how_exact
+from drawnet.cli.complete import hidden_pixels, how_exact
+from drawnet.cli.pictures import some_test_images
 from drawnet.data import load_dataset
 from drawnet.figures.completion import HIDDEN_COLOUR
 from drawnet.figures.drawing import to_pictures
@@ -97,7 +98,8 @@ def test_known_pixels_stay_and_the_sheet_shows_the_hidden_ones(hide: str, traine
     assert main(command) == 0
     checkpoint = find_checkpoint(str(trained / "pixelcnn"))
     model = checkpoint.load_model()
-    x, known = half_hidden(model, load_dataset(checkpoint.config.dataset), 2, hide, 0)
+    x = some_test_images(load_dataset(checkpoint.config.dataset), 2, 0)
+    known = ~hidden_pixels(hide, model)
     hidden = large(~known.numpy())
     drawn = []
     for (given, *completions, original), expected in zip(cells(2, 3), to_pictures(x, 14), strict=True):

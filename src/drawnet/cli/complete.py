@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drawnet.cli.arguments import Model, check_device, parse, use_threads
+from drawnet.cli.pictures import some_test_images
 from drawnet.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     import torch
 
-    from drawnet.data import Dataset
     from drawnet.models.registry import Model as AnyModel
 
 HALVES = ("bottom", "top", "left", "right")
@@ -27,7 +27,8 @@ class CompleteOptions:
         model: run folder, checkpoint folder or the name of shipped weights.
         hide: bottom, top, left or right half, or a picture of the model's size whose white pixels are hidden and
             whose black ones are known.
-        image: a picture to complete, of the model's size and channels; without one, the first test images.
+        image: a picture to complete, of the model's size and channels; without one, test images,
+            evenly spread over the split.
         dataset: whose test images; without one, those of the data set the model was trained on.
         count: how many test images.
         completions: how many of every image.
@@ -59,14 +60,15 @@ def complete(arguments: list[str]) -> int:
     use_threads(options.threads)
     checkpoint = find_checkpoint(options.model)
     model = checkpoint.load_model().to(check_device(options.device))
+    known = ~hidden_pixels(options.hide, model)
     if options.image is not None:
-        x, known = read_picture(options.image, model), ~hidden_pixels(options.hide, model)
+        x = read_picture(options.image, model)
         _check_levels(options.image, x[..., known], model)
     else:
         same_data = options.dataset in (None, checkpoint.config.dataset)
         images = [checkpoint.config.images] if same_data else []
         dataset = load_dataset(options.dataset or checkpoint.config.dataset, *images)
-        x, known = half_hidden(model, dataset, options.count, options.hide, options.seed)
+        x = some_test_images(dataset, options.count, options.seed)
     paths = write_completions(model, x, known, options.out, options.completions, options.seed)
     print(how_exact(model, known))
     print(*paths, sep="\n")
@@ -111,22 +113,6 @@ def write_completions(
     save_picture(completion_sheet(x, known, completions), sheet)
     save_animation(frames, gif, webp, num_columns=num_completions)
     return [sheet, gif, webp]
-
-
-def half_hidden(
-    model: AnyModel, dataset: Dataset, count: int, hide: str, seed: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The first test images and the mask of what is known of them: what `write_completions` takes.
-
-    Raises:
-        ValueError: `count` is out of range, or see `hidden_pixels`.
-    """
-    import torch
-
-    if not 1 <= count <= len(dataset.test):
-        raise ValueError(f"--count is {count}: {dataset.name} has 1 to {len(dataset.test)} test images")
-    x = dataset.test.batch(torch.arange(count), torch.Generator().manual_seed(seed))
-    return x, ~hidden_pixels(hide, model)
 
 
 def hidden_pixels(hide: str, model: AnyModel) -> torch.Tensor:

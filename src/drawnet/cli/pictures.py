@@ -48,7 +48,7 @@ class ReconstructOptions:
 
     Attributes:
         model: run folder, checkpoint folder or the name of shipped weights.
-        count: how many images, the first of the test split.
+        count: how many images, evenly spread over the test split.
         seed: of the latents.
         out: folder for the picture, made if missing.
         threads: CPU threads.
@@ -131,19 +131,29 @@ def write_samples(model: AnyModel, dataset: Dataset | None, out: Path, count: in
 
 
 def write_reconstruction(model: LatentModel, dataset: Dataset, out: Path, count: int, seed: int) -> Path:
-    """The first test images with the reading window, and the canvas with the writing window, step by step."""
-    import torch
-
+    """Test images with the reading window, and the canvas with the writing window, step by step."""
     from drawnet.figures.sequence import reconstruction_sheet
     from drawnet.files import save_picture
 
-    if not 1 <= count <= len(dataset.test):
-        raise ValueError(f"--count is {count}: {dataset.name} has 1 to {len(dataset.test)} test images")
     generator = _generator(model, seed)
-    x = dataset.test.batch(torch.arange(count), torch.Generator().manual_seed(seed)).to(generator.device)
+    x = some_test_images(dataset, count, seed).to(generator.device)
     path = out / "reconstruction.png"
     save_picture(reconstruction_sheet(x, model.reconstruct(x, generator=generator)), path)
     return path
+
+
+def some_test_images(dataset: Dataset, count: int, seed: int) -> torch.Tensor:
+    """Test images, evenly spread over the split, for it may be sorted; `[image, channel, height, width]`.
+
+    Raises:
+        ValueError: `count` is out of range.
+    """
+    import torch
+
+    if not 1 <= count <= len(dataset.test):
+        raise ValueError(f"--count is {count}: {dataset.name} has 1 to {len(dataset.test)} test images")
+    indices = torch.arange(count) * len(dataset.test) // count
+    return dataset.test.batch(indices, torch.Generator().manual_seed(seed))
 
 
 def _generator(model: AnyModel, seed: int) -> torch.Generator:

@@ -13,9 +13,9 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from drawnet.checkpoint import find_checkpoint, newest_checkpoint
 from drawnet.cli.arguments import check_device, command_line, parse, use_threads
-from drawnet.cli.complete import half_hidden, write_completions
+from drawnet.cli.complete import hidden_pixels, write_completions
 from drawnet.cli.evaluate import print_report
-from drawnet.cli.pictures import write_reconstruction, write_samples
+from drawnet.cli.pictures import some_test_images, write_reconstruction, write_samples
 from drawnet.cli.progress import Every, console, duration, progress_bar
 from drawnet.data import Dataset, load_dataset
 from drawnet.figures.curves import kl_per_step, read_metrics, training_curves
@@ -211,8 +211,8 @@ def _finish(run_dir: Path, dataset: Dataset, device: str, command: str) -> None:
     num_shown = min(4, len(dataset.test))
     if isinstance(model, LatentModel):
         write_reconstruction(model, dataset, pictures, num_shown, seed)
-    x, known = half_hidden(model, dataset, num_shown, "bottom", seed)
-    write_completions(model, x, known, pictures, 6, seed)
+    x = some_test_images(dataset, num_shown, seed)
+    write_completions(model, x, ~hidden_pixels("bottom", model), pictures, 6, seed)
     training_curves(read_metrics(run_dir / "metrics.jsonl"), pictures / "curves.png")
     if result["kl_per_step"] is not None:
         kl_per_step(result, pictures / "kl_per_step.png")
