@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from drawnet.evaluate import BATCH_SIZE, Estimate, bits_per_dim, evaluate, evaluation_fields
+from drawnet.data import Split
+from drawnet.evaluate import BATCH_SIZE, Estimate, bits_per_dim, evaluate, evaluation_fields, spread_indices
 from drawnet.models.draw import Draw
 from drawnet.models.registry import build_model
 from drawnet.models.vae import VAE, VAEConfig
@@ -69,10 +70,13 @@ def test_importance_weights_by_hand(model: Draw) -> None:
     assert result.nats == evaluate(model, split, seed=9).nats
 
 
-def test_num_images_takes_the_first(model: Draw) -> None:
+def test_num_images_are_spread_over_a_split_that_may_be_sorted(model: Draw) -> None:
     split = bars(50, 3)
-    assert evaluate(model, split, num_images=10).nats == evaluate(model, bars(10, 3), seed=0).nats
+    every_fifth = Split(split.images[::5], split.max_value)
+    assert evaluate(model, split, num_images=10).nats == evaluate(model, every_fifth).nats
     assert evaluate(model, split, num_images=1000).num_images == 50
+    assert spread_indices(3, 10).tolist() == [0, 3, 6]
+    assert spread_indices(10, 10).tolist() == list(range(10))
 
 
 def test_float64_models_are_evaluated_in_float32() -> None:

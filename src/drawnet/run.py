@@ -31,7 +31,7 @@ UPDATES_BETWEEN_METRICS = 10
 
 @dataclass(frozen=True)
 class ValidationRecord:
-    """The averaged weights on the first validation images, after an update.
+    """The averaged weights on validation images, after an update.
 
     Attributes:
         update: minibatches tried so far.
@@ -164,7 +164,7 @@ def _differences(old: Any, new: Any, prefix: str = "") -> str:
 
 
 def validate(training: Training, split: Split) -> Evaluation:
-    """The averaged weights on the first validation images; the same images and latents every time."""
+    """The averaged weights on validation images; the same images and latents every time."""
     return evaluate(training.averaged_model, split, num_images=training.config.num_validation_images)
 
 

@@ -45,7 +45,7 @@ class TrainingConfig:
         clip_norm: largest L2 norm of a gradient.
         average_decay: decay of the exponential moving average of the weights that is evaluated and kept; 0 turns
             averaging off.
-        num_validation_images: how many validation images (the first ones) are looked at during training.
+        num_validation_images: how many validation images, evenly spread, are looked at during training.
         num_validations: how often, evenly spread over the plan.
         seed: of the starting weights, the order of the images, the pixels drawn and the latents.
 

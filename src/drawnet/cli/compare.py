@@ -33,7 +33,7 @@ class CompareOptions:
         dataset: the images; without one, what all of the models were trained on.
         split: which part of it.
         importance_samples: also the importance-weighted bound of models with latents.
-        num_images: only the first so many images.
+        num_images: only so many images, evenly spread over the split.
         seed: of everything drawn.
         out: folder for the files, made if missing.
         threads: CPU threads.

@@ -22,7 +22,7 @@ class EvaluateOptions:
         ais_temperatures: also annealed importance sampling with so many temperatures (for a few images: --num-images).
         ais_chains: of annealed importance sampling, for each image.
         posterior_samples: also the VAE paper's estimator for a few latents (appendix D) with so many samples.
-        num_images: only the first so many images.
+        num_images: only so many images, evenly spread over the split.
         seed: of the latents.
         threads: CPU threads.
         device: cpu, cuda, ...

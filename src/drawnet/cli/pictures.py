@@ -143,17 +143,18 @@ def write_reconstruction(model: LatentModel, dataset: Dataset, out: Path, count:
 
 
 def some_test_images(dataset: Dataset, count: int, seed: int) -> torch.Tensor:
-    """Test images, evenly spread over the split, for it may be sorted; `[image, channel, height, width]`.
+    """Test images, evenly spread over the split, `[image, channel, height, width]`.
 
     Raises:
         ValueError: `count` is out of range.
     """
     import torch
 
+    from drawnet.evaluate import spread_indices
+
     if not 1 <= count <= len(dataset.test):
         raise ValueError(f"--count is {count}: {dataset.name} has 1 to {len(dataset.test)} test images")
-    indices = torch.arange(count) * len(dataset.test) // count
-    return dataset.test.batch(indices, torch.Generator().manual_seed(seed))
+    return dataset.test.batch(spread_indices(count, len(dataset.test)), torch.Generator().manual_seed(seed))
 
 
 def _generator(model: AnyModel, seed: int) -> torch.Generator:
