@@ -162,7 +162,7 @@ def _print_table(content: dict[str, Any]) -> None:
         columns["bits/dim"] = ["" if row["bits_per_dim"] is None else f"{row['bits_per_dim']:.4f}" for row in rows]
     columns["parameters"] = [f"{row['num_parameters']:,}" for row in rows]
     columns["trained"] = [duration(row["train_seconds"]) for row in rows]
-    columns[f"{NUM_SAMPLES} samples"] = [f"{row['sample_seconds']:.2f} s" for row in rows]
+    columns[f"{NUM_SAMPLES} samples"] = [f"{row['sample_seconds']:.3f} s" for row in rows]
     table = Table(*columns, box=None, pad_edge=False)
     for cells in zip(*columns.values(), strict=True):
         table.add_row(*cells)

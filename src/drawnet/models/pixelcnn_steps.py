@@ -56,9 +56,8 @@ class PixelCNNSteps:
         self.conditions = None
         if condition is not None:  # [layer, batch, h, height, width]
             self.conditions = torch.stack([block.condition(condition) for block in layers])
-        self.seen = look.new_zeros(
-            0
-        )  # middle maps of the last pixels, [layer, width + 2, batch, h]: zeros at both ends
+        # Middle maps of the last pixels, [layer, width + 2, batch, h] from the first row on: zeros at both ends.
+        self.seen = look.new_zeros(0)
 
     @torch.no_grad()
     def start_row(self, x: Tensor, row: int) -> None:
