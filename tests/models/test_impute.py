@@ -35,9 +35,7 @@ def test_known_pixels_are_untouched_in_every_frame_and_the_others_are_drawn(mode
 def test_hidden_pixels_are_not_looked_at(model: Draw | VAE) -> None:
     x, known, _ = images()
     other = torch.where(known, x, 1 - x)
-    last = [
-        list(model.complete(a, known, generator=torch.Generator().manual_seed(3)))[-1].canvas for a in (x, other)
-    ]
+    last = [list(model.complete(a, known, generator=torch.Generator().manual_seed(3)))[-1].canvas for a in (x, other)]
     assert torch.equal(*last)
 
 

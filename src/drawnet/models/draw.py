@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from drawnet.models.checks import check_images, check_mask
 from drawnet.models.frame import Frame
 from drawnet.models.impute import bits_or_means, impute
-from drawnet.models.known import check_mask
 from drawnet.nn.attention import AttentionParameters, Window, check_grid_size, read_patch, write_patch
 from drawnet.nn.likelihood import (
     NegativeLogLikelihood,
@@ -190,7 +190,7 @@ class Draw(nn.Module):
         Raises:
             ValueError: `x` is not floating point or not of the configured shape.
         """
-        self._check_images(x)
+        check_images(x, self.config)
         *_, last = self._generate(len(x), z.unbind(1))
         return bernoulli_nats(last.canvas, x)
 
@@ -241,7 +241,7 @@ class Draw(nn.Module):
         Raises:
             ValueError: `x` or `known` is not of the configured shape, or `x` is not floating point.
         """
-        self._check_images(x)
+        check_images(x, self.config)
         check_mask(known, x)
 
         def redraw(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -252,7 +252,7 @@ class Draw(nn.Module):
         yield from impute(redraw, x, known, start=bits_or_means(sample.canvas, x, known, generator))
 
     def _infer(self, x: Tensor, generator: torch.Generator | None) -> Iterator[Step]:
-        self._check_images(x)
+        check_images(x, self.config)
         c, dec = self._initial(len(x))
         enc = LSTMState(*(v.expand(len(x), -1) for v in self.encoder_0))
         for _ in range(self.config.num_glimpses):
@@ -296,16 +296,6 @@ class Draw(nn.Module):
         window = self.write_attention(hdec)  # (21), the writer's own
         patch = w.view(-1, cfg.num_channels, cfg.write_size, cfg.write_size)
         return write_patch(patch, window, cfg.height, cfg.width), window  # (29)
-
-    def _check_images(self, x: Tensor) -> None:
-        cfg = self.config
-        expected = (cfg.num_channels, cfg.height, cfg.width)
-        if not x.is_floating_point():
-            raise ValueError(f"x has dtype {x.dtype}: images are floating point, in [0, 1]")
-        if x.ndim != 4 or tuple(x.shape[1:]) != expected:
-            raise ValueError(
-                f"x has shape {tuple(x.shape)}: this model takes [batch, {', '.join(map(str, expected))}]"
-            )
 
 
 def _noise_like(mu: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from drawnet.models.checks import check_images, check_mask
 from drawnet.models.frame import Frame
-from drawnet.models.known import check_mask
 from drawnet.models.pixelcnn import PixelCNN, PixelCNNConfig
 from drawnet.models.pixelrnn import PixelRNN, PixelRNNConfig
 from drawnet.nn.likelihood import NegativeLogLikelihood
@@ -161,7 +161,7 @@ class MultiScale(nn.Module):
         Raises:
             ValueError: `x` is not floating point, not of the configured shape, or a value is not one of the levels.
         """
-        self._check_images(x)
+        check_images(x, self.config)
         small = self._shrink(x)
         nats = pixel_nats(self.large.logits(x, self._condition(small)), x, self.config.num_levels)
         parts = {"small": self.small.nll(small).nats, "upsampling": nats.masked_fill(self.grid, 0).flatten(1).sum(1)}
@@ -210,7 +210,7 @@ class MultiScale(nn.Module):
         Raises:
             ValueError: `x` or `known` is not of the configured shape, or a known value is not one of the levels.
         """
-        self._check_images(x)
+        check_images(x, self.config)
         check_mask(known, x)
         step = self.config.reduction
         small = self._shrink(x)
@@ -229,16 +229,6 @@ class MultiScale(nn.Module):
     def _condition(self, small: Tensor) -> Tensor:
         """`[batch, condition, height, width]`."""
         return self.upsample(2 * small - 1)
-
-    def _check_images(self, x: Tensor) -> None:
-        cfg = self.config
-        expected = (cfg.num_channels, cfg.height, cfg.width)
-        if not x.is_floating_point():
-            raise ValueError(f"x has dtype {x.dtype}: images are floating point, in [0, 1]")
-        if x.ndim != 4 or tuple(x.shape[1:]) != expected:
-            raise ValueError(
-                f"x has shape {tuple(x.shape)}: this model takes [batch, {', '.join(map(str, expected))}]"
-            )
 
 
 def _build(config: PixelCNNConfig | PixelRNNConfig) -> PixelCNN | PixelRNN:

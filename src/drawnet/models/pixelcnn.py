@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from drawnet.models.ancestral import NaiveSteps, draw_in_order
+from drawnet.models.checks import check_condition, check_images, check_mask
 from drawnet.models.frame import Frame
-from drawnet.models.known import check_mask
 from drawnet.models.pixelcnn_steps import PixelCNNSteps
 from drawnet.nn.likelihood import NegativeLogLikelihood
 from drawnet.nn.masks import MaskedConv2d
@@ -145,8 +145,8 @@ class PixelCNN(nn.Module):
         Raises:
             ValueError: `x` is not floating point, or `x` or `condition` is not of the configured shape.
         """
-        self._check_images(x)
-        self._check_condition(len(x), condition)
+        check_images(x, self.config)
+        check_condition(condition, self.config.num_condition_maps, x)
         maps = self.first(2 * x - 1).contiguous(memory_format=torch.channels_last)  # faster on a CPU
         skipped = []
         for i, block in enumerate(self.blocks):
@@ -222,32 +222,11 @@ class PixelCNN(nn.Module):
         Raises:
             ValueError: `x`, `known` or `condition` is not of the configured shape, or a known value is not a level.
         """
-        self._check_images(x)
-        self._check_condition(len(x), condition)
+        check_images(x, self.config)
+        check_condition(condition, self.config.num_condition_maps, x)
         check_mask(known, x)
         if cached:
             steps = PixelCNNSteps(self.first, self.blocks, self.skips, self.head, condition)
         else:
             steps = NaiveSteps(lambda images: self.logits(images, condition))
         yield from draw_in_order(steps, x, known, self.config.num_levels, generator)
-
-    def _check_images(self, x: Tensor) -> None:
-        cfg = self.config
-        expected = (cfg.num_channels, cfg.height, cfg.width)
-        if not x.is_floating_point():
-            raise ValueError(f"x has dtype {x.dtype}: images are floating point, in [0, 1]")
-        if x.ndim != 4 or tuple(x.shape[1:]) != expected:
-            raise ValueError(
-                f"x has shape {tuple(x.shape)}: this model takes [batch, {', '.join(map(str, expected))}]"
-            )
-
-    def _check_condition(self, num_images: int, condition: Tensor | None) -> None:
-        cfg = self.config
-        if not cfg.num_condition_maps:
-            if condition is not None:
-                raise ValueError("condition is given: this model has num_condition_maps 0 and takes none")
-            return
-        expected = (num_images, cfg.num_condition_maps, cfg.height, cfg.width)
-        if condition is None or tuple(condition.shape) != expected:
-            what = "not given" if condition is None else f"of shape {tuple(condition.shape)}"
-            raise ValueError(f"condition is {what}: this model takes {list(expected)}")

@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from drawnet.models.ancestral import NaiveSteps, draw_in_order
+from drawnet.models.checks import check_condition, check_images, check_mask
 from drawnet.models.frame import Frame
-from drawnet.models.known import check_mask
 from drawnet.models.pixelrnn_layer import LSTMLayer, pointwise
 from drawnet.models.pixelrnn_steps import PixelRNNSteps
 from drawnet.nn.likelihood import NegativeLogLikelihood
@@ -133,8 +133,8 @@ class PixelRNN(nn.Module):
         Raises:
             ValueError: `x` or `condition` is not floating point or not of the configured shape.
         """
-        self._check_images(x)
-        self._check_condition(len(x), condition)
+        check_images(x, self.config)
+        check_condition(condition, self.config.num_condition_maps, x)
         maps = self._to_lines(self.first(2 * x - 1))  # scaled and centred
         lined = None if condition is None else self._to_lines(condition)
         skipped = []
@@ -206,8 +206,8 @@ class PixelRNN(nn.Module):
         Raises:
             ValueError: see `logits`; `known` is of another size than `x`; or a known value is not one of the levels.
         """
-        self._check_images(x)
-        self._check_condition(len(x), condition)
+        check_images(x, self.config)
+        check_condition(condition, self.config.num_condition_maps, x)
         check_mask(known, x)
         if cached:
             steps = PixelRNNSteps(self.first, self._layers, self._skips, self.head, condition)
@@ -231,24 +231,3 @@ class PixelRNN(nn.Module):
         """The way back."""
         raster = reorder(maps, self.inverse, self.order).permute(2, 0, 1)
         return raster.unflatten(2, (self.config.height, self.config.width)).contiguous()
-
-    def _check_images(self, x: Tensor) -> None:
-        cfg = self.config
-        expected = (cfg.num_channels, cfg.height, cfg.width)
-        if not x.is_floating_point():
-            raise ValueError(f"x has dtype {x.dtype}: images are floating point, in [0, 1]")
-        if x.ndim != 4 or tuple(x.shape[1:]) != expected:
-            raise ValueError(
-                f"x has shape {tuple(x.shape)}: this model takes [batch, {', '.join(map(str, expected))}]"
-            )
-
-    def _check_condition(self, num_images: int, condition: Tensor | None) -> None:
-        cfg = self.config
-        if not cfg.num_condition_maps:
-            if condition is not None:
-                raise ValueError("condition is given: this model has num_condition_maps 0 and takes none")
-            return
-        expected = (num_images, cfg.num_condition_maps, cfg.height, cfg.width)
-        if condition is None or tuple(condition.shape) != expected:
-            what = "not given" if condition is None else f"of shape {tuple(condition.shape)}"
-            raise ValueError(f"condition is {what}: this model takes {list(expected)}")

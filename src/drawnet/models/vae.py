@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from drawnet.models.checks import check_images, check_mask
 from drawnet.models.frame import Frame
 from drawnet.models.impute import bits_or_means, impute
-from drawnet.models.known import check_mask
 from drawnet.nn.convolutional import ConvolutionalDecoder, ConvolutionalEncoder, ImageHead
 from drawnet.nn.likelihood import NegativeLogLikelihood, bernoulli_nats, gaussian_kl_nats, gaussian_log_ratio_nats
 
@@ -152,7 +152,7 @@ class VAE(nn.Module):
         Raises:
             ValueError: `x` is not floating point or not of the configured shape.
         """
-        self._check_images(x)
+        check_images(x, self.config)
         h = self.encoder(x.flatten(1))
         return self.mu(h), 0.5 * self.log_variance(h)
 
@@ -168,7 +168,7 @@ class VAE(nn.Module):
         Raises:
             ValueError: `x` is not floating point or not of the configured shape.
         """
-        self._check_images(x)
+        check_images(x, self.config)
         logits, log_variance = self._decode(z)
         if log_variance is None:
             return bernoulli_nats(logits, x)  # (11)
@@ -244,7 +244,7 @@ class VAE(nn.Module):
         Raises:
             ValueError: `x` or `known` is not of the configured shape, or `x` is not floating point.
         """
-        self._check_images(x)
+        check_images(x, self.config)
         check_mask(known, x)
 
         def draw(z: Tensor) -> tuple[Tensor, Tensor]:
@@ -271,13 +271,6 @@ class VAE(nn.Module):
         if log_variance is None:
             return torch.bernoulli(logits.sigmoid(), generator=generator)
         return _draw_normal(logits.sigmoid(), 0.5 * log_variance, generator)
-
-    def _check_images(self, x: Tensor) -> None:
-        if not x.is_floating_point():
-            raise ValueError(f"x has dtype {x.dtype}: images are floating point, in [0, 1]")
-        if x.ndim != 4 or x.shape[1:] != self.image_shape:
-            expected = ", ".join(map(str, self.image_shape))
-            raise ValueError(f"x has shape {tuple(x.shape)}: this model takes [batch, {expected}]")
 
 
 def gaussian_nats(
