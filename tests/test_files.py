@@ -1,5 +1,6 @@
 """Files that appear whole or not at all."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -26,3 +27,9 @@ def write_half(path: Path) -> None:
 def test_folders_are_made(tmp_path: Path) -> None:
     write_json(tmp_path / "a" / "b.json", [1, 2])
     assert (tmp_path / "a" / "b.json").read_text() == "[\n  1,\n  2\n]\n"
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left") as raised, replacing(tmp_path / "picture.png"):
+        raise OSError(errno.ENOSPC, "No space left on device")  # as a write to an open file does
+    assert raised.value.filename == str(tmp_path / "picture.png")

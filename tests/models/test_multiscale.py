@@ -15,6 +15,7 @@ from drawnet.models.pixelrnn import PixelRNN
 from drawnet.nn.pixels import pixel_nats
 
 from .small_draw import seeded
+from .small_pixelcnn import images_for, with_visible_numbers
 
 SMALL = MultiScaleConfig(
     height=4,
@@ -30,21 +31,7 @@ every_layer = pytest.mark.parametrize("layer", ["pixelcnn", "row", "diagonal"])
 
 
 def small_model(seed: int = 0, **sizes) -> MultiScale:
-    """A float64 network with random numbers of visible size in every parameter."""
-    model = MultiScale(replace(SMALL, **sizes)).double()
-    generator = seeded(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            values = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-            # biases above 0 keep most ReLUs alive
-            parameter.copy_(0.5 * values.abs() if parameter.ndim == 1 else 1.5 * parameter[0].numel() ** -0.5 * values)
-    return model
-
-
-def images_for(model: MultiScale, num_images: int = 3, seed: int = 1) -> Tensor:
-    cfg = model.config
-    shape = (num_images, cfg.num_channels, cfg.height, cfg.width)
-    return torch.randint(cfg.num_levels, shape, generator=seeded(seed)).double() / (cfg.num_levels - 1)
+    return with_visible_numbers(MultiScale(replace(SMALL, **sizes)), seed)
 
 
 def on_grid(row: int, column: int, model: MultiScale) -> bool:
