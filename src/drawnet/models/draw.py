@@ -13,10 +13,19 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from drawnet import engine
+from drawnet.engine import draw as fast
 from drawnet.models.checks import check_images, check_mask
 from drawnet.models.frame import Frame
 from drawnet.models.impute import bits_or_means, impute
-from drawnet.nn.attention import AttentionParameters, Window, check_grid_size, read_patch, write_patch
+from drawnet.nn.attention import (
+    AttentionParameters,
+    Window,
+    check_grid_size,
+    read_patch,
+    window_from_parameters,
+    write_patch,
+)
 from drawnet.nn.likelihood import (
     NegativeLogLikelihood,
     bernoulli_nats,
@@ -92,6 +101,11 @@ class Draw(nn.Module):
     Args:
         config: its sizes.
 
+    Attributes:
+        engine: how to compute on a CPU in float32. "plain" is the PyTorch code below, "float32" the compiled engine,
+            equal within rounding, "mixed" the engine with products of bf16 where gradients are wanted; "auto" is
+            the fastest (`drawnet.engine.precision`). Elsewhere, and for gradients of `x`, it is always the code below.
+
     Example:
         >>> model = Draw(DrawConfig(num_glimpses=4, hidden_size=16, latent_size=3))
         >>> generator = torch.Generator().manual_seed(0)
@@ -106,6 +120,7 @@ class Draw(nn.Module):
     def __init__(self, config: DrawConfig) -> None:
         super().__init__()
         self.config = config
+        self.engine: engine.Choice = "auto"
         hidden, latent = config.hidden_size, config.latent_size
         height, width, num_channels = config.height, config.width, config.num_channels
         num_values = num_channels * height * width
@@ -171,6 +186,20 @@ class Draw(nn.Module):
         Raises:
             ValueError: `x` is not floating point or not of the configured shape.
         """
+        check_images(x, self.config)
+        if precision := self._engine_precision(x):
+            noise = x.new_empty(self.config.num_glimpses, len(x), self.config.latent_size)
+            for epsilon in noise:
+                self._noise(len(x), generator, out=epsilon)
+            reconstruction, kl_nats = fast.infer(
+                self._engine_sizes(len(x)),
+                dict(self.named_parameters()),
+                x,
+                noise,
+                sampled=kl == "sampled",
+                mixed=precision == "mixed",
+            )
+            return NegativeLogLikelihood({"reconstruction": reconstruction, "kl": kl_nats}, exact=False)
         steps = list(self._infer(x, generator))
         mu, log_sigma, z = (torch.stack([getattr(s, name) for s in steps], 1) for name in ("mu", "log_sigma", "z"))
         kl_nats = gaussian_kl_nats(mu, log_sigma) if kl == "analytic" else gaussian_log_ratio_nats(mu, log_sigma, z)
@@ -205,10 +234,10 @@ class Draw(nn.Module):
         """
         if num_images < 1:
             raise ValueError(f"num_images is {num_images}: it must be at least 1")
-        shape = (num_images, self.config.latent_size)
-        noise = (
-            _noise_like(self.canvas_0.new_empty(shape), generator) for _ in range(self.config.num_glimpses)
-        )  # (13)
+        noise = (self._noise(num_images, generator) for _ in range(self.config.num_glimpses))  # (13)
+        if self._engine_precision(self.canvas_0):
+            yield from self._engine_frames(num_images, None, noise)
+            return
         for step in self._generate(num_images, noise):
             yield Frame(torch.sigmoid(step.canvas), step.read, step.write)
 
@@ -221,6 +250,11 @@ class Draw(nn.Module):
         Raises:
             ValueError: `x` is not floating point or not of the configured shape.
         """
+        check_images(x, self.config)
+        if self._engine_precision(x):
+            noise = (self._noise(len(x), generator) for _ in range(self.config.num_glimpses))
+            yield from self._engine_frames(len(x), x.contiguous(), noise)
+            return
         for step in self._infer(x, generator):
             yield Frame(torch.sigmoid(step.canvas), step.read, step.write)
 
@@ -252,7 +286,6 @@ class Draw(nn.Module):
         yield from impute(redraw, x, known, start=bits_or_means(sample.canvas, x, known, generator))
 
     def _infer(self, x: Tensor, generator: torch.Generator | None) -> Iterator[Step]:
-        check_images(x, self.config)
         c, dec = self._initial(len(x))
         enc = LSTMState(*(v.expand(len(x), -1) for v in self.encoder_0))
         for _ in range(self.config.num_glimpses):
@@ -260,7 +293,7 @@ class Draw(nn.Module):
             r, read = self._read(x, x_hat, dec.hidden)  # (4)
             enc = LSTMState(*self.encoder(torch.cat([r, dec.hidden], 1), enc))  # (5)
             mu, log_sigma = self.mu(enc.hidden), self.log_sigma(enc.hidden)
-            z = mu + log_sigma.exp() * _noise_like(mu, generator)  # (6)
+            z = mu + log_sigma.exp() * self._noise(len(x), generator)  # (6)
             dec, c, write = self._draw(z, dec, c)  # (7, 8)
             yield Step(mu, log_sigma, z, read, write, c)
 
@@ -297,7 +330,32 @@ class Draw(nn.Module):
         patch = w.view(-1, cfg.num_channels, cfg.write_size, cfg.write_size)
         return write_patch(patch, window, cfg.height, cfg.width), window  # (29)
 
+    def _noise(self, num_images: int, generator: torch.Generator | None, out: Tensor | None = None) -> Tensor:
+        """N(0, I), `[batch, latent]`, drawn anew at every call."""
+        shape, like = (num_images, self.config.latent_size), self.canvas_0
+        return torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device, out=out)
 
-def _noise_like(mu: Tensor, generator: torch.Generator | None) -> Tensor:
-    """N(0, I) in the shape of `mu`, drawn anew at every call."""
-    return torch.randn(mu.shape, generator=generator, dtype=mu.dtype, device=mu.device)
+    def _engine_precision(self, x: Tensor) -> Literal["float32", "mixed"] | None:
+        """How the compiled engine is to compute for `x`; None where it cannot or must not."""
+        gradient = torch.is_grad_enabled()
+        if (gradient and x.requires_grad) or self.engine == "plain" or not fast.fits([x, *self.parameters()]):
+            return None
+        return engine.precision(self.engine, training=gradient and any(p.requires_grad for p in self.parameters()))
+
+    def _engine_sizes(self, num_images: int) -> fast.Sizes:
+        cfg = self.config
+        image = (cfg.num_channels, cfg.height, cfg.width)
+        network = (cfg.num_glimpses, cfg.hidden_size, cfg.latent_size, cfg.read_size or 0, cfg.write_size or 0)
+        return fast.Sizes(num_images, *image, *network)
+
+    def _engine_frames(self, num_images: int, x: Tensor | None, noise: Iterable[Tensor]) -> Iterator[Frame]:
+        cfg = self.config
+
+        def window(parameters: Tensor | None, grid_size: int | None) -> Window | None:
+            if parameters is None or grid_size is None:
+                return None
+            return window_from_parameters(parameters, grid_size, cfg.height, cfg.width)
+
+        drawn = fast.steps(self._engine_sizes(num_images), dict(self.named_parameters()), x, noise)
+        for canvas, read, write in drawn:
+            yield Frame(canvas, window(read, cfg.read_size), window(write, cfg.write_size))
