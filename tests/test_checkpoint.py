@@ -14,10 +14,11 @@ from drawnet.checkpoint import (
     newest_checkpoint,
     read_checkpoint,
     save_checkpoint,
+    shipped_models,
 )
 from drawnet.config_file import FORMAT_VERSION
 from drawnet.models.draw import Draw
-from drawnet.models.registry import build_model
+from drawnet.models.registry import Model, build_model
 from drawnet.train import Training
 from toy import TOY_MODELS, bars, toy_config
 
@@ -35,16 +36,19 @@ def save(folder: Path, training: Training, updates: int = 1) -> Path:
     return save_checkpoint(folder, training.averaged_model, training.state_dict(), toy_config(), trained)
 
 
+@torch.no_grad()
+def nll(model: Model) -> torch.Tensor:
+    """Nats of five images, the latents always the same."""
+    return model.nll(bars(5, 3).batch(torch.arange(5)), generator=torch.Generator().manual_seed(0)).nats
+
+
 def test_saving_and_loading_gives_identical_numbers(tmp_path: Path, training: Training) -> None:
     path = save(tmp_path / "checkpoints", training)
     checkpoint = find_checkpoint(str(tmp_path))
     assert checkpoint == read_checkpoint(path)
     assert checkpoint.config == toy_config()
     assert checkpoint.trained == Trained(1, 1.5, 1)
-    x = bars(5, 3).batch(torch.arange(5))
-    before = training.averaged_model.nll(x, generator=torch.Generator().manual_seed(0)).nats
-    after = checkpoint.load_model().nll(x, generator=torch.Generator().manual_seed(0)).nats
-    assert torch.equal(before, after)
+    assert torch.equal(nll(training.averaged_model), nll(checkpoint.load_model()))
     for name, tensor in training.state_dict().items():
         loaded = checkpoint.load_trainer_state()[name]
         assert torch.equal(tensor, loaded), name
@@ -59,24 +63,25 @@ def test_every_model_comes_back_as_it_was(tmp_path: Path, name: str) -> None:
     save_checkpoint(tmp_path, training.averaged_model, training.state_dict(), config, Trained(1, 1.5, 1))
     checkpoint = read_checkpoint(tmp_path / "00000001")
     assert checkpoint.config == config
-    x = bars(5, 3).batch(torch.arange(5))
-    models = (training.averaged_model, checkpoint.load_model())
-    before, after = (model.nll(x, generator=torch.Generator().manual_seed(0)).nats for model in models)
-    assert torch.equal(before, after)
+    assert torch.equal(nll(training.averaged_model), nll(checkpoint.load_model()))
 
 
-def test_a_configuration_of_version_1_is_read_as_it_was_meant(tmp_path: Path, training: Training) -> None:
+def test_a_configuration_of_an_older_version_is_read_as_it_was_meant(tmp_path: Path, training: Training) -> None:
     path = save(tmp_path, training)
     content = json.loads((path / "config.json").read_text())
-    content["format_version"] = 1
-    for key in ("optimizer", "objective", "weight_prior"):
-        del content["training"][key]
-    (path / "config.json").write_text(json.dumps(content))
-    assert read_checkpoint(path).config == toy_config()
-    content["format_version"] = 2
-    (path / "config.json").write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=r"missing key training\.objective"):
-        read_checkpoint(path)
+    assert content["format_version"] == 3
+    for version, added_later in [(2, ["engine"]), (1, ["optimizer", "objective", "weight_prior"])]:
+        for key in added_later:
+            del content["training"][key]
+        (path / "config.json").write_text(json.dumps(content | {"format_version": version + 1}))
+        with pytest.raises(ValueError, match=rf"missing key training\.{min(added_later)}"):
+            read_checkpoint(path)
+        (path / "config.json").write_text(json.dumps(content | {"format_version": version}))
+        assert read_checkpoint(path).config == toy_config(engine="plain")
+
+
+def test_the_weights_that_come_with_drawnet_were_trained_without_an_engine() -> None:
+    assert {read_checkpoint(path).config.training.engine for path in shipped_models().values()} == {"plain"}
 
 
 def test_the_newest_two_are_kept_and_abandoned_ones_go(tmp_path: Path, training: Training) -> None:

@@ -90,7 +90,7 @@ def test_updates_that_are_not_finite_are_skipped_counted_and_stop_the_run() -> N
     training.step()
     with torch.no_grad():
         training.model.mu.bias[0] = math.nan
-    before = {k: v.clone() for k, v in training.state_dict().items() if k.startswith(("weights", "adam"))}
+    before = {k: v.clone() for k, v in training.state_dict().items() if k.startswith(("weights.", "optimizer."))}
     average = {k: v.clone() for k, v in training.averaged_model.state_dict().items()}
     record = training.step()
     assert math.isnan(record.nats)
@@ -102,6 +102,20 @@ def test_updates_that_are_not_finite_are_skipped_counted_and_stop_the_run() -> N
         assert torch.equal(tensor.nan_to_num(), training.state_dict()[name].nan_to_num()), name
     for name, tensor in average.items():
         assert torch.equal(tensor, training.averaged_model.state_dict()[name]), name
+
+
+def test_a_gradient_that_is_not_finite_is_not_applied_either() -> None:
+    training = toy_training()
+    training.step()
+    before = {k: v.clone() for k, v in training.state_dict().items() if k.startswith(("weights.", "optimizer."))}
+    average = [p.clone() for p in training.averaged_model.parameters()]
+    training.model.mu.bias.register_hook(lambda gradient: torch.full_like(gradient, math.inf))
+    record = training.step()
+    assert math.isfinite(record.nats)
+    assert record.gradient_norm == math.inf
+    assert record.num_skipped == 1
+    assert all(torch.equal(v, training.state_dict()[k]) for k, v in before.items())
+    assert all(map(torch.equal, average, training.averaged_model.parameters()))
 
 
 def test_one_bad_update_does_not_stop_the_run() -> None:
@@ -140,6 +154,10 @@ def test_clipping_limits_what_it_says(clip: str) -> None:
     record = training.step()
     norms = [p.grad.norm().item() for p in training.parameters.values() if p.grad is not None]
     assert record.gradient_norm > 0.1
+    unclipped = toy_training(clip=clip, clip_norm=1e9)
+    assert unclipped.step().gradient_norm == record.gradient_norm
+    gradient = torch.cat([p.grad.flatten() for p in unclipped.parameters.values() if p.grad is not None])
+    assert record.gradient_norm == pytest.approx(gradient.double().norm().item(), rel=1e-6)
     if clip == "global":
         assert math.hypot(*norms) == pytest.approx(0.01, rel=1e-3)
     else:
@@ -195,6 +213,54 @@ def test_the_weight_prior_adds_the_weights_over_the_number_of_images_to_the_grad
         torch.testing.assert_close(with_prior - without, weight / 60, rtol=1e-3, atol=1e-5)
 
 
+def test_adam_is_algorithm_1_of_its_paper() -> None:
+    """Kingma and Ba (2014): bias-corrected moments, the epsilon outside of the root."""
+    training = toy_training(beta1=0.5, beta2=0.9, clip_norm=1e9)
+    weights = {name: p.detach().double() for name, p in training.parameters.items()}
+    m, v = ({name: torch.zeros_like(p) for name, p in weights.items()} for _ in range(2))
+    for t in range(1, 7):
+        learning_rate = training.step().learning_rate
+        for name, p in training.parameters.items():
+            assert p.grad is not None
+            g = p.grad.double()
+            m[name] = 0.5 * m[name] + 0.5 * g
+            v[name] = 0.9 * v[name] + 0.1 * g**2
+            m_hat, v_hat = m[name] / (1 - 0.5**t), v[name] / (1 - 0.9**t)
+            weights[name] = weights[name] - learning_rate * m_hat / (v_hat.sqrt() + 1e-8)
+            torch.testing.assert_close(p.detach().double(), weights[name], rtol=1e-6, atol=1e-6)
+
+
+def test_adam_does_not_care_how_a_gradient_lies_in_memory() -> None:
+    usual, transposed = toy_training(clip_norm=1e9), toy_training(clip_norm=1e9)
+
+    def transpose(p: torch.Tensor) -> None:
+        p.grad = p.grad.t().contiguous().t()
+        assert not p.grad.is_contiguous()
+
+    for name, p in transposed.parameters.items():
+        if name.endswith("weight"):
+            p.register_post_accumulate_grad_hook(transpose)
+    for _ in range(3):
+        usual.step()
+        transposed.step()
+    assert all(map(torch.equal, usual.parameters.values(), transposed.parameters.values()))
+
+
+def test_a_state_of_adam_that_was_not_fused_goes_on() -> None:
+    old, new = toy_training(), toy_training()
+    old.optimizer = torch.optim.Adam(old.parameters.values(), betas=(0.9, 0.999), fused=False)
+    list(itertools.islice(fit(old), 8))
+    new.load_state_dict(old.state_dict())
+    list(fit(old))
+    list(fit(new))
+    states = old.state_dict(), new.state_dict()
+    assert states[0].keys() == states[1].keys()
+    for name in states[0].keys() - {"seconds"}:
+        torch.testing.assert_close(states[0][name], states[1][name], rtol=1e-4, atol=1e-5)
+        if name.endswith(".step"):
+            assert states[1][name] == 30
+
+
 @pytest.mark.parametrize("optimizer", ["rmsprop", "adagrad"])
 def test_the_first_update_of_the_optimisers(optimizer: str) -> None:
     """After one update: RMSProp moves by lr g / sqrt((1 - beta2) g^2), Adagrad by lr g / |g|."""
@@ -209,6 +275,24 @@ def test_the_first_update_of_the_optimisers(optimizer: str) -> None:
         moved = (before[name] - p.detach())[sure]
         step = 1e-3 / math.sqrt(1 - 0.9) if optimizer == "rmsprop" else 1e-3
         torch.testing.assert_close(moved, step * p.grad[sure].sign(), rtol=2e-2, atol=2e-7)
+
+
+@pytest.mark.parametrize("engine", ["auto", "plain", "float32", "mixed"])
+def test_the_engine_is_that_of_the_gradient(engine: str) -> None:
+    training = toy_training(engine=engine)
+    assert training.model.engine == engine
+    assert training.averaged_model.engine == "auto"
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_engines_are_for_draw() -> None:
+    for engine in ("auto", "plain"):
+        assert math.isfinite(toy_training("vae", engine=engine).step().nats)
+    for engine in ("float32", "mixed"):
+        with pytest.raises(ValueError, match=f"engine is '{engine}'.*not for VAE"):
+            toy_training("vae", engine=engine)
+    with pytest.raises(ValueError, match="engine is 'fast': it must be 'auto' or"):
+        TrainingConfig(epochs=1, engine="fast")  # type: ignore[arg-type]
 
 
 def test_wake_sleep_is_for_a_vae() -> None:

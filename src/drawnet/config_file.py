@@ -13,9 +13,12 @@ from drawnet.models.registry import MODELS, type_name
 from drawnet.presets import RunConfig
 from drawnet.train import TrainingConfig
 
-FORMAT_VERSION = 2
-# Keys of `training` that version 1 did not have, and what it did.
-ADDED_IN_2 = {"optimizer": "adam", "objective": "likelihood", "weight_prior": False}
+FORMAT_VERSION = 3
+# Keys of `training` that a version was the first to have, and what was done before.
+ADDED: dict[int, dict[str, Any]] = {
+    2: {"optimizer": "adam", "objective": "likelihood", "weight_prior": False},
+    3: {"engine": "plain"},
+}
 
 
 def config_content(config: RunConfig) -> dict[str, Any]:
@@ -59,7 +62,10 @@ def read_config(file: Path) -> tuple[RunConfig, dict[str, Any]]:
         images["image_size"] = tuple(images["image_size"])  # JSON has no tuples
     if not isinstance(content["dataset"], str):
         raise ValueError(f"{file}: dataset is {content['dataset']!r}: it must be a name")
-    training = content["training"] if version > 1 else {**ADDED_IN_2, **content["training"]}
+    training = content["training"]
+    for first_version, values in ADDED.items():
+        if version < first_version:
+            training = {**values, **training}
     config = RunConfig(
         dataset=content["dataset"],
         images=build_dataclass(ImageOptions, file, "images", images),

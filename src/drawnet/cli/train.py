@@ -165,7 +165,8 @@ def _display() -> Iterator[Callable[[StepRecord | ValidationRecord], None]]:
     """Gives the function that shows an event: a live line on a terminal, now and then a line elsewhere."""
     columns = (BarColumn(bar_width=20), TextColumn("{task.description}"))
     line_is_due = Every(SECONDS_BETWEEN_LINES)
-    with Progress(*columns, console=console, transient=True) as progress:
+    # Ten times a second, which is rich's default, would take 1 % of a core from the training.
+    with Progress(*columns, console=console, transient=True, refresh_per_second=4) as progress:
         task = progress.add_task("", total=1.0)
 
         def show(event: StepRecord | ValidationRecord) -> None:
