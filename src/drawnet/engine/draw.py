@@ -129,7 +129,9 @@ def steps(
     x: Float[Tensor, "batch channel height width"] | None,
     noises: Iterable[Float[Tensor, "batch latent"]],
 ) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
-    """Draw step by step: sigma(c_t), and the five numbers of eq. (21) of reader and writer where there are such.
+    """Draw step by step: sigma(c_t), and the windows of reader and writer where there are such.
+
+    A window is `[batch, 5]`: center_x, center_y, stride, sigma, gamma, as in `drawnet.nn.attention.Window`.
 
     Args:
         sizes: of network and batch.

@@ -18,14 +18,7 @@ from drawnet.engine import draw as fast
 from drawnet.models.checks import check_images, check_mask
 from drawnet.models.frame import Frame
 from drawnet.models.impute import bits_or_means, impute
-from drawnet.nn.attention import (
-    AttentionParameters,
-    Window,
-    check_grid_size,
-    read_patch,
-    window_from_parameters,
-    write_patch,
-)
+from drawnet.nn.attention import AttentionParameters, Window, check_grid_size, read_patch, write_patch
 from drawnet.nn.likelihood import (
     NegativeLogLikelihood,
     bernoulli_nats,
@@ -351,10 +344,8 @@ class Draw(nn.Module):
     def _engine_frames(self, num_images: int, x: Tensor | None, noise: Iterable[Tensor]) -> Iterator[Frame]:
         cfg = self.config
 
-        def window(parameters: Tensor | None, grid_size: int | None) -> Window | None:
-            if parameters is None or grid_size is None:
-                return None
-            return window_from_parameters(parameters, grid_size, cfg.height, cfg.width)
+        def window(values: Tensor | None, grid_size: int | None) -> Window | None:
+            return None if values is None or grid_size is None else Window(*values.unbind(1), grid_size)
 
         drawn = fast.steps(self._engine_sizes(num_images), dict(self.named_parameters()), x, noise)
         for canvas, read, write in drawn:

@@ -51,7 +51,8 @@ struct Kernels {
     // gradients for the given gradients of reconstruction [batch] and kl [batch, steps]
     void (*backward)(Tape*, const float* noise, bool sampled, const float* d_reconstruction, const float* d_kl,
                      const Gradients&);
-    // one step at a time: the first step is 0. noise is z where x is null (generation). Windows: [batch, 5] or null.
+    // one step at a time: the first step is 0. noise is z where x is null (generation).
+    // Windows, or null: [batch, 5] of gX, gY, delta, sigma, gamma.
     void (*step)(Tape*, int t, const float* x, const float* noise, float* canvas, float* read_window,
                  float* write_window);
     // false: out of memory

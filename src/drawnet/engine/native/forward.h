@@ -41,22 +41,34 @@ static void publish(const Stream& s, const Slice& slice, int slot, const float* 
     for (int n = 0; step && n < s.width; n += LANES) store(total + n, load(total + n) + load(step + n));
 }
 
+// move(lane, n) for all, in blocks whose both sides stay in the cache
+template <class Move>
+INLINE void transpose(int size, int count, Move&& move) {
+    constexpr int BLOCK = 16;
+    int n = 0;
+    for (; n + BLOCK <= count; n += BLOCK)
+        for (int lane = 0; lane < size; lane++)
+            for (int m = n; m < n + BLOCK; m++) move(lane, m);
+    for (int lane = 0; lane < size; lane++)
+        for (int m = n; m < count; m++) move(lane, m);
+}
+
 // A slice's [group][count vectors] and its rows [image][stride], from a column on: one from the other.
 static void rows_from_lanes(const Slice& slice, const vec* lanes, ptrdiff_t group_stride, int count, float* rows,
                             ptrdiff_t stride) {
-    for (int group = 0; group < slice.num_groups; group++, lanes += group_stride) {
+    for (int group = 0; group < slice.num_groups; group++, lanes += group_stride, rows += LANES * stride) {
         const float* in = reinterpret_cast<const float*>(lanes);
-        for (int lane = 0; lane < slice.group_size(group); lane++, rows += stride)
-            for (int n = 0; n < count; n++) rows[n] = in[n * LANES + lane];
+        transpose(slice.group_size(group), count,
+                  [&](int lane, int n) { rows[lane * stride + n] = in[ptrdiff_t(n) * LANES + lane]; });
     }
 }
 static void lanes_from_rows(const Slice& slice, const float* rows, ptrdiff_t stride, int count, vec* lanes,
                             ptrdiff_t group_stride) {
-    for (int group = 0; group < slice.num_groups; group++, lanes += group_stride) {
+    for (int group = 0; group < slice.num_groups; group++, lanes += group_stride, rows += LANES * stride) {
         float* out = reinterpret_cast<float*>(lanes);
         if (slice.group_size(group) < LANES) memset(out, 0, sizeof(vec) * count);  // no gradient from no image
-        for (int lane = 0; lane < slice.group_size(group); lane++, rows += stride)
-            for (int n = 0; n < count; n++) out[n * LANES + lane] = rows[n];
+        transpose(slice.group_size(group), count,
+                  [&](int lane, int n) { out[ptrdiff_t(n) * LANES + lane] = rows[lane * stride + n]; });
     }
 }
 

@@ -106,20 +106,29 @@ static void step(drawnet::Tape* any_tape, int t, const float* x, const float* no
         for_slices(tape, [&](int index) {
             Forward<decltype(kind)> forward(tape, index);
             const Slice& slice = forward.slice;
-            auto window = [&](int at, float* out) {
-                const vec* outputs = forward.at(tape.output_lanes, 0, tape.num_outputs) + at;
-                rows_from_lanes(slice, outputs, tape.num_outputs, 5, forward.of_slice(out, 5), 5);
+            auto window = [&](int column, const Grid& grid, float* out) {
+                for (int group = 0; group < slice.num_groups; group++) {
+                    const vec* p = forward.at(tape.output_lanes, 0, tape.num_outputs) + group * tape.num_outputs + column;
+                    Window w = window_from_parameters(p, grid);
+                    vec* values = forward.patches + group * 5;
+                    values[0] = w.center_x;
+                    values[1] = w.center_y;
+                    values[2] = w.stride;
+                    values[3] = exp(0.5f * held(p[2]));
+                    values[4] = w.gamma;
+                }
+                rows_from_lanes(slice, forward.patches, 5, 5, forward.of_slice(out, 5), 5);
             };
             if (t == 0) forward.begin(x);
             if (x) {
-                if (read_window) window(tape.read_at, read_window);  // decode() overwrites it
+                if (read_window) window(tape.read_at, tape.read_grid, read_window);  // decode() overwrites it
                 forward.encode(0);
                 forward.sample_latent(0, noise, false, nullptr);
             } else {
                 forward.given_latent(0, noise);
             }
             forward.decode(0);
-            if (write_window) window(tape.write_at, write_window);
+            if (write_window) window(tape.write_at, tape.write_grid, write_window);
             rows_from_lanes(slice, forward.at(tape.canvas_mean, 0, tape.pixels), tape.pixels, tape.pixels,
                             forward.of_slice(canvas, tape.pixels), tape.pixels);
         });

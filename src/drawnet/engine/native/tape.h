@@ -207,7 +207,7 @@ struct Tape : drawnet::Tape {
         patch_at = write_at + (s.write ? 5 : 0);
         num_outputs = round_up(patch_at + s.patch(), LANES);
         widest = largest(gates, round_up(seen, LANES), largest(num_outputs, 2 * latent));
-        widest_lanes = largest(seen, num_outputs);
+        widest_lanes = largest(seen, num_outputs, 5);
         int pairs = (s.batch + 1) / 2;
         int rounds = (s.batch + s.threads * MAX_SLICE_ROWS - 1) / (s.threads * MAX_SLICE_ROWS);
         num_slices = s.threads * rounds < pairs ? s.threads * rounds : pairs;
