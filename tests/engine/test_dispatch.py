@@ -245,3 +245,21 @@ def test_copies_and_checkpoints_know_nothing_of_the_engine(model):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         engine.precision("plain", training=True)
+
+
+@needs_engine
+def test_evaluation_keeps_nothing_for_a_gradient(model, x, monkeypatch):
+    kept = []
+    start = fast._Engine.__init__
+
+    def watched(self, sizes, *, mixed, keep):
+        kept.append(keep)
+        start(self, sizes, mixed=mixed, keep=keep)
+
+    monkeypatch.setattr(fast._Engine, "__init__", watched)
+    with torch.no_grad():
+        model.nll(x)
+    model.nll(x)
+    list(model.sample(1))
+    model.requires_grad_(False).nll(x)
+    assert kept == [False, True, False, False]

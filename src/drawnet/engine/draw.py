@@ -79,8 +79,9 @@ def fits(tensors: Iterable[Tensor | None]) -> bool:
 
 class _Infer(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, sizes: Sizes, mixed: bool, x: Tensor, noise: Tensor, sampled: bool, *parameters: Tensor | None):
-        keep = any(ctx.needs_input_grad)
+    def forward(
+        ctx, sizes: Sizes, mixed: bool, keep: bool, x: Tensor, noise: Tensor, sampled: bool, *parameters: Tensor | None
+    ):
         engine = _Engine(sizes, mixed=mixed, keep=keep)
         reconstruction, kl = x.new_empty(sizes.batch), x.new_empty(sizes.batch, sizes.steps)
         engine.native.load([None if p is None else p.detach().contiguous() for p in parameters])
@@ -98,7 +99,7 @@ class _Infer(torch.autograd.Function):
             for p in ctx.saved_tensors
         ]
         ctx.engine.native.backward(ctx.noise, ctx.sampled, d_reconstruction.contiguous(), d_kl.contiguous(), gradients)
-        return (None, None, None, None, None, *gradients)
+        return (None, None, None, None, None, None, *gradients)
 
 
 def infer(
@@ -120,7 +121,8 @@ def infer(
         sampled: log Q(z|x) - log P(z) of the z drawn in place of the KL.
         mixed: bf16 factors in the matrix products.
     """
-    return _Infer.apply(sizes, mixed, x, noise, sampled, *(parameters.get(name) for name in NAMES))  # type: ignore
+    keep = torch.is_grad_enabled() and any(p.requires_grad for p in parameters.values())
+    return _Infer.apply(sizes, mixed, keep, x, noise, sampled, *map(parameters.get, NAMES))  # type: ignore
 
 
 def steps(
