@@ -141,11 +141,11 @@ def steps(
         x: images to read (3-8); None generates (13-16).
         noises: one draw a step: epsilon of eq. (6), or z itself when generating.
     """
-    engine = _Engine(sizes, mixed=False, keep=False).native
-    engine.load([None if p is None else p.detach().contiguous() for p in map(parameters.get, NAMES)])
+    engine = _Engine(sizes, mixed=False, keep=False)  # on loan as long as this generator lives
+    engine.native.load([None if p is None else p.detach().contiguous() for p in map(parameters.get, NAMES)])
     for t, noise in enumerate(noises):
         canvas = noise.new_empty(sizes.batch, sizes.channels, sizes.height, sizes.width)
         read = noise.new_empty(sizes.batch, 5) if sizes.read and x is not None else None
         write = noise.new_empty(sizes.batch, 5) if sizes.write else None
-        engine.step(t, x, noise, canvas, read, write)
+        engine.native.step(t, x, noise, canvas, read, write)
         yield canvas, read, write

@@ -228,7 +228,7 @@ class Draw(nn.Module):
         if num_images < 1:
             raise ValueError(f"num_images is {num_images}: it must be at least 1")
         noise = (self._noise(num_images, generator) for _ in range(self.config.num_glimpses))  # (13)
-        if self._engine_precision(self.canvas_0):
+        if self._engine_precision(self.canvas_0.detach()):
             yield from self._engine_frames(num_images, None, noise)
             return
         for step in self._generate(num_images, noise):
@@ -244,7 +244,7 @@ class Draw(nn.Module):
             ValueError: `x` is not floating point or not of the configured shape.
         """
         check_images(x, self.config)
-        if self._engine_precision(x):
+        if self._engine_precision(x.detach()):
             noise = (self._noise(len(x), generator) for _ in range(self.config.num_glimpses))
             yield from self._engine_frames(len(x), x.contiguous(), noise)
             return
