@@ -301,3 +301,14 @@ def test_wake_sleep_is_for_a_vae() -> None:
     records = list(fit(toy_training("vae", objective="wake-sleep", epochs=30, learning_rate=1e-2)))
     assert records[-1].parts.keys() == {"wake-sleep"}
     assert sum(r.nats for r in records[-20:]) < sum(r.nats for r in records[:20]) - 100
+
+
+@pytest.mark.slow
+def test_compiled_is_the_same_training() -> None:
+    config = toy_config("draw", engine="plain")
+    nats = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        training = Training(build_model(config.model), bars(60, 0, resample=True), config.training, compile=compiled)
+        nats.append([record.nats for record in itertools.islice(fit(training), 8)])
+    assert nats[0] == pytest.approx(nats[1], rel=1e-4)

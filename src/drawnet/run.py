@@ -82,6 +82,7 @@ def run(
     *,
     resume: bool = False,
     device: torch.device | str = "cpu",
+    compile: bool = False,
     tensorboard: bool = False,
     seconds_between_checkpoints: float = SECONDS_BETWEEN_CHECKPOINTS,
 ) -> Generator[StepRecord | ValidationRecord, None, None]:
@@ -96,6 +97,7 @@ def run(
         run_dir: made if missing.
         resume: go on from the newest checkpoint in `run_dir`, bit for bit; without one, start.
         device: where to train.
+        compile: see `Training`.
         tensorboard: write TensorBoard event files into `run_dir`/tensorboard too.
         seconds_between_checkpoints: wall time.
 
@@ -111,7 +113,7 @@ def run(
     if checkpoint is not None and checkpoint.config != config:
         raise ValueError(f"{run_dir} holds a run of other settings: {_differences(checkpoint.config, config)}")
 
-    training = Training(new_model(config, dataset).to(device), dataset.train, config.training)
+    training = Training(new_model(config, dataset).to(device), dataset.train, config.training, compile=compile)
     if checkpoint is not None:
         training.averaged_model.load_state_dict(checkpoint.load_model().state_dict())
         training.load_state_dict(checkpoint.load_trainer_state())

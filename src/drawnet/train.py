@@ -136,6 +136,8 @@ class Training:
         model: trained in place, on whatever device it is.
         split: the training images.
         config: how.
+        compile: torch.compile the model's `nll`, which is then plain PyTorch whatever the engine. For GPUs; on a CPU
+            compiling the steps of DRAW takes minutes and gains nothing.
 
     Attributes:
         averaged_model: a copy of the model that carries the averaged weights; this is the one to evaluate.
@@ -145,7 +147,7 @@ class Training:
             model another.
     """
 
-    def __init__(self, model: Model, split: Split, config: TrainingConfig) -> None:
+    def __init__(self, model: Model, split: Split, config: TrainingConfig, *, compile: bool = False) -> None:
         if config.objective == "wake-sleep" and not isinstance(model, VAE):
             raise ValueError(f"objective is 'wake-sleep': it is for a VAE, not for {type(model).__name__}")
         if config.engine not in ("auto", "plain") and not isinstance(model, Draw):
@@ -154,6 +156,7 @@ class Training:
         self.averaged_model = copy.deepcopy(model).requires_grad_(False).eval()
         if isinstance(model, Draw):
             model.engine = config.engine  # of the gradient only: the averaged model keeps its own
+        self._nll = torch.compile(model.nll) if compile else model.nll
         self.num_images = len(split)
         self.device = next(model.parameters()).device
         self.stream = BatchStream(split, config.batch_size, seed=config.seed)
@@ -221,7 +224,7 @@ class Training:
             loss = self.model.wake_sleep_loss(x, generator=self.generator)
             parts = {"wake-sleep": loss.item()}
         else:
-            likelihood = self.model.nll(x, generator=self.generator)
+            likelihood = self._nll(x, generator=self.generator)
             loss = likelihood.nats.mean()
             parts = {name: part.detach().sum().item() / len(x) for name, part in likelihood.parts.items()}
         if self.config.weight_prior:

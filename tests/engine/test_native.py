@@ -226,3 +226,14 @@ def test_every_instruction_set_computes_the_same(tensors, arrays):
         for other in results[1:]:
             for a, b in zip(results[0], other, strict=True):
                 torch.testing.assert_close(a, b, rtol=1e-2 if mixed else 1e-4, atol=1e-3 if mixed else 1e-6)
+
+
+def test_reading_with_weights_loaded_for_generation(tensors, arrays):
+    e = make(keep=False)
+    e.load(tensors, reads=False)
+    with pytest.raises(RuntimeError, match="before load"):
+        infer(e, arrays)
+    canvas = torch.empty(3, 1, 6, 5)
+    with pytest.raises(RuntimeError, match="without the encoder"):
+        e.step(0, arrays["x"], arrays["noise"][0], canvas, None, None)
+    e.step(0, None, arrays["noise"][0], canvas, None, None)

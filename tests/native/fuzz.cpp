@@ -102,7 +102,7 @@ static void fuzz_network(float window_scale) {
         for (const Kernels* kernels : usable()) {
             s.keep = 1;
             Tape* tape = kernels->create(s);
-            kernels->load(tape, network.tensors<Weights>());
+            kernels->load(tape, network.tensors<Weights>(), true);
             Array reconstruction(s.batch), kl(size_t(s.batch) * s.steps);
             kernels->infer(tape, x.data(), noise.data(), sampled, reconstruction.data(), kl.data());
             compare(kl, first_kl, tolerance, "kl differs", s);
@@ -116,9 +116,9 @@ static void fuzz_network(float window_scale) {
 
             s.keep = 0;
             tape = kernels->create(s);
-            kernels->load(tape, network.tensors<Weights>());
-            Array canvas(x.size()), window(size_t(s.batch) * 5);
             bool reads = sampled;
+            kernels->load(tape, network.tensors<Weights>(), reads);
+            Array canvas(x.size()), window(size_t(s.batch) * 5);
             for (int t = 0; t < s.steps; t++) {
                 Array step(noise.begin() + ptrdiff_t(t) * s.batch * s.latent,
                            noise.begin() + ptrdiff_t(t + 1) * s.batch * s.latent);

@@ -40,6 +40,7 @@ class TrainOptions:
         resume: go on from the newest checkpoint in the run folder.
         threads: CPU threads.
         device: cpu, cuda, ...
+        compile: torch.compile the gradient of plain PyTorch; for GPUs.
         tensorboard: write TensorBoard event files too.
     """
 
@@ -48,6 +49,7 @@ class TrainOptions:
     resume: bool = False
     threads: int | None = None
     device: str = "cpu"
+    compile: bool = False
     tensorboard: bool = False
 
 
@@ -130,6 +132,7 @@ def _train(options: TrainOptions, dataset: Dataset, device: str) -> bool:
         options.run_dir,
         resume=options.resume,
         device=device,
+        compile=options.compile,
         tensorboard=options.tensorboard,
     )
     console.print(f"training on {dataset.name}, into {options.run_dir}; Ctrl-C stops with a checkpoint")

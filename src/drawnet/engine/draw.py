@@ -142,7 +142,8 @@ def steps(
         noises: one draw a step: epsilon of eq. (6), or z itself when generating.
     """
     engine = _Engine(sizes, mixed=False, keep=False)  # on loan as long as this generator lives
-    engine.native.load([None if p is None else p.detach().contiguous() for p in map(parameters.get, NAMES)])
+    tensors = [None if p is None else p.detach().contiguous() for p in map(parameters.get, NAMES)]
+    engine.native.load(tensors, reads=x is not None)
     for t, noise in enumerate(noises):
         canvas = noise.new_empty(sizes.batch, sizes.channels, sizes.height, sizes.width)
         read = noise.new_empty(sizes.batch, 5) if sizes.read and x is not None else None

@@ -180,10 +180,8 @@ class Draw(nn.Module):
             ValueError: `x` is not floating point or not of the configured shape.
         """
         check_images(x, self.config)
+        noise = torch.stack(list(self._noise(len(x), generator)))
         if precision := self._engine_precision(x):
-            noise = x.new_empty(self.config.num_glimpses, len(x), self.config.latent_size)
-            for epsilon in noise:
-                self._noise(len(x), generator, out=epsilon)
             reconstruction, kl_nats = fast.infer(
                 self._engine_sizes(len(x)),
                 dict(self.named_parameters()),
@@ -193,7 +191,7 @@ class Draw(nn.Module):
                 mixed=precision == "mixed",
             )
             return NegativeLogLikelihood({"reconstruction": reconstruction, "kl": kl_nats}, exact=False)
-        steps = list(self._infer(x, generator))
+        steps = list(self._infer(x, noise))
         mu, log_sigma, z = (torch.stack([getattr(s, name) for s in steps], 1) for name in ("mu", "log_sigma", "z"))
         kl_nats = gaussian_kl_nats(mu, log_sigma) if kl == "analytic" else gaussian_log_ratio_nats(mu, log_sigma, z)
         parts = {"reconstruction": bernoulli_nats(steps[-1].canvas, x), "kl": kl_nats}  # (9), (10)
@@ -227,7 +225,7 @@ class Draw(nn.Module):
         """
         if num_images < 1:
             raise ValueError(f"num_images is {num_images}: it must be at least 1")
-        noise = (self._noise(num_images, generator) for _ in range(self.config.num_glimpses))  # (13)
+        noise = self._noise(num_images, generator)  # (13)
         if self._engine_precision(self.canvas_0.detach()):
             yield from self._engine_frames(num_images, None, noise)
             return
@@ -244,11 +242,11 @@ class Draw(nn.Module):
             ValueError: `x` is not floating point or not of the configured shape.
         """
         check_images(x, self.config)
+        noise = self._noise(len(x), generator)
         if self._engine_precision(x.detach()):
-            noise = (self._noise(len(x), generator) for _ in range(self.config.num_glimpses))
             yield from self._engine_frames(len(x), x.contiguous(), noise)
             return
-        for step in self._infer(x, generator):
+        for step in self._infer(x, noise):
             yield Frame(torch.sigmoid(step.canvas), step.read, step.write)
 
     def complete(
@@ -278,15 +276,15 @@ class Draw(nn.Module):
         *_, sample = self.sample(len(x), generator=generator)
         yield from impute(redraw, x, known, start=bits_or_means(sample.canvas, x, known, generator))
 
-    def _infer(self, x: Tensor, generator: torch.Generator | None) -> Iterator[Step]:
+    def _infer(self, x: Tensor, noise: Iterable[Tensor]) -> Iterator[Step]:
         c, dec = self._initial(len(x))
         enc = LSTMState(*(v.expand(len(x), -1) for v in self.encoder_0))
-        for _ in range(self.config.num_glimpses):
+        for epsilon in noise:
             x_hat = x - torch.sigmoid(c)  # (3)
             r, read = self._read(x, x_hat, dec.hidden)  # (4)
             enc = LSTMState(*self.encoder(torch.cat([r, dec.hidden], 1), enc))  # (5)
             mu, log_sigma = self.mu(enc.hidden), self.log_sigma(enc.hidden)
-            z = mu + log_sigma.exp() * self._noise(len(x), generator)  # (6)
+            z = mu + log_sigma.exp() * epsilon  # (6)
             dec, c, write = self._draw(z, dec, c)  # (7, 8)
             yield Step(mu, log_sigma, z, read, write, c)
 
@@ -323,10 +321,11 @@ class Draw(nn.Module):
         patch = w.view(-1, cfg.num_channels, cfg.write_size, cfg.write_size)
         return write_patch(patch, window, cfg.height, cfg.width), window  # (29)
 
-    def _noise(self, num_images: int, generator: torch.Generator | None, out: Tensor | None = None) -> Tensor:
-        """N(0, I), `[batch, latent]`, drawn anew at every call."""
+    def _noise(self, num_images: int, generator: torch.Generator | None) -> Iterator[Tensor]:
+        """N(0, I), `[batch, latent]`, for every step."""
         shape, like = (num_images, self.config.latent_size), self.canvas_0
-        return torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device, out=out)
+        for _ in range(self.config.num_glimpses):
+            yield torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)
 
     def _engine_precision(self, x: Tensor) -> Literal["float32", "mixed"] | None:
         """How the compiled engine is to compute for `x`; None where it cannot or must not."""

@@ -45,7 +45,7 @@ struct Kernels {
     Tape* (*create)(const Sizes&);  // null: out of memory
     void (*destroy)(Tape*);
     size_t (*num_bytes)(const Tape*);
-    void (*load)(Tape*, const Weights&);
+    void (*load)(Tape*, const Weights&, bool reads);  // reads: the encoder's weights too
     // nats of eqs. (9-12) of a batch; sampled: log Q(z|x) - log P(z) in place of eq. (11)
     void (*infer)(Tape*, const float* x, const float* noise, bool sampled, float* reconstruction, float* kl);
     // gradients for the given gradients of reconstruction [batch] and kl [batch, steps]

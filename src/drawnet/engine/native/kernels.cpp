@@ -59,11 +59,11 @@ static void destroy(drawnet::Tape* tape) {
 
 static size_t num_bytes(const drawnet::Tape* tape) { return static_cast<const Tape*>(tape)->num_bytes; }
 
-static void load(drawnet::Tape* any_tape, const Weights& weights) {
+static void load(drawnet::Tape* any_tape, const Weights& weights, bool reads) {
     Tape& tape = own(any_tape);
     with_kind(tape, [&](auto kind) {
         in_parallel(tape.sizes.threads, [&](int thread, int num_threads) {
-            load_weights<decltype(kind)>(tape, weights, thread, num_threads);
+            load_weights<decltype(kind)>(tape, weights, reads, thread, num_threads);
         });
     });
 }

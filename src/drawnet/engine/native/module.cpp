@@ -136,19 +136,20 @@ class Engine {
 
     size_t num_bytes() const { return kernels.num_bytes(tape); }
 
-    void load(const std::vector<std::optional<Input>>& arrays) {
+    void load(const std::vector<std::optional<Input>>& arrays, bool reads) {
         Use use(*this);
         Weights weights = tensors<Weights, Input>(arrays, [](const Input&) {});
         nb::gil_scoped_release release;
-        kernels.load(tape, weights);
+        kernels.load(tape, weights, reads);
         loaded = true;
+        loaded_reader = reads;
         next_step = 0;
         inferred = false;
     }
 
     void infer(const Input& x, const Input& noise, bool sampled, const Output& reconstruction, const Output& kl) {
         Use use(*this);
-        require(loaded, "infer before load");
+        require(loaded && loaded_reader, "infer before load");
         const float *x_data = image(x), *noise_data = all_noise(noise);
         float* reconstruction_data = checked(reconstruction, "reconstruction", {sizes.batch});
         float* kl_data = checked(kl, "kl", {sizes.batch, sizes.steps});
@@ -183,6 +184,7 @@ class Engine {
               const std::optional<Output>& read_window, const std::optional<Output>& write_window) {
         Use use(*this);
         require(loaded && !sizes.keep, "step needs loaded weights and keep = False");
+        require(loaded_reader || !x, "the weights were loaded without the encoder's");
         require(t == 0 || (t == next_step && reads == x.has_value()), "steps must follow each other");
         if (t >= sizes.steps) throw std::invalid_argument("t is " + std::to_string(t) + ": there are fewer steps");
         Memory memory;
@@ -212,7 +214,7 @@ class Engine {
     const Kernels& kernels;
     const Sizes sizes;
     Tape* tape;
-    bool loaded = false, inferred = false, reads = false;
+    bool loaded = false, loaded_reader = false, inferred = false, reads = false;
     int next_step = 0;
     std::atomic<bool> busy{false};
 
@@ -343,7 +345,7 @@ NB_MODULE(_native, m) {
              nb::kw_only(), "batch"_a, "channels"_a, "height"_a, "width"_a, "steps"_a, "hidden"_a, "latent"_a,
              "read"_a, "write"_a, "mixed"_a, "keep"_a, "threads"_a, "instruction_set"_a)
         .def_prop_ro("num_bytes", &Engine::num_bytes)
-        .def("load", &Engine::load, "tensors"_a.noconvert())
+        .def("load", &Engine::load, "tensors"_a.noconvert(), "reads"_a = true)
         .def("infer", &Engine::infer, "x"_a.noconvert(), "noise"_a.noconvert(), "sampled"_a,
              "reconstruction"_a.noconvert(), "kl"_a.noconvert())
         .def("backward", &Engine::backward, "noise"_a.noconvert(), "sampled"_a, "d_reconstruction"_a.noconvert(),

@@ -71,7 +71,7 @@ static void pack_rows(const Packed& packed, int thread, int num_threads, int cou
 
 // One thread's share of the packing.
 template <class Kind>
-static void load_weights(Tape& tape, const Weights& w, int thread, int num_threads) {
+static void load_weights(Tape& tape, const Weights& w, bool reads, int thread, int num_threads) {
     const Sizes& s = tape.sizes;
     const int h = s.hidden, G = s.glimpse();
     const int k_seen = tape.elements(tape.seen), k_latent = tape.elements(s.latent), k_hidden = tape.elements(h);
@@ -81,12 +81,14 @@ static void load_weights(Tape& tape, const Weights& w, int thread, int num_threa
         for (int gate = 0; gate < 4; gate++) {
             for (int unit = block * LANES; unit < (block + 1) * LANES && unit < h; unit++) {
                 int column = gate_column(gate, unit), row = gate * h + unit;
-                const float *ih = w.encoder_ih + row * encoder_stride, *hh = w.encoder_hh + ptrdiff_t(row) * h;
-                pack_column<Kind>(tape.encoder, column, 0, ih + skipped, tape.seen);
-                pack_column<Kind>(tape.encoder, column, k_seen, ih + G, h);
-                pack_column<Kind>(tape.encoder, column, k_seen + k_hidden, hh, h);
-                if (!s.read) pack_column<Kind>(tape.image, column, 0, ih, tape.pixels);
-                tape.encoder_bias[column] = w.encoder_bias_ih[row] + w.encoder_bias_hh[row];
+                if (reads) {
+                    const float *ih = w.encoder_ih + row * encoder_stride, *hh = w.encoder_hh + ptrdiff_t(row) * h;
+                    pack_column<Kind>(tape.encoder, column, 0, ih + skipped, tape.seen);
+                    pack_column<Kind>(tape.encoder, column, k_seen, ih + G, h);
+                    pack_column<Kind>(tape.encoder, column, k_seen + k_hidden, hh, h);
+                    if (!s.read) pack_column<Kind>(tape.image, column, 0, ih, tape.pixels);
+                    tape.encoder_bias[column] = w.encoder_bias_ih[row] + w.encoder_bias_hh[row];
+                }
                 pack_column<Kind>(tape.decoder, column, 0, w.decoder_ih + ptrdiff_t(row) * s.latent, s.latent);
                 pack_column<Kind>(tape.decoder, column, k_latent, w.decoder_hh + ptrdiff_t(row) * h, h);
                 tape.decoder_bias[column] = w.decoder_bias_ih[row] + w.decoder_bias_hh[row];
@@ -100,8 +102,8 @@ static void load_weights(Tape& tape, const Weights& w, int thread, int num_threa
             bias[column + n] = b[n];
         }
     };
-    pack_linear(tape.posterior, tape.posterior_bias, 0, w.mu, w.mu_bias, s.latent);
-    pack_linear(tape.posterior, tape.posterior_bias, tape.latent, w.log_sigma, w.log_sigma_bias, s.latent);
+    if (reads) pack_linear(tape.posterior, tape.posterior_bias, 0, w.mu, w.mu_bias, s.latent);
+    if (reads) pack_linear(tape.posterior, tape.posterior_bias, tape.latent, w.log_sigma, w.log_sigma_bias, s.latent);
     if (s.read) pack_linear(tape.outputs, tape.outputs_bias, tape.read_at, w.read_window, w.read_window_bias, 5);
     if (s.write) pack_linear(tape.outputs, tape.outputs_bias, tape.write_at, w.write_window, w.write_window_bias, 5);
     pack_linear(tape.outputs, tape.outputs_bias, tape.patch_at, w.write, w.write_bias, s.patch());
