@@ -344,7 +344,10 @@ class Draw(nn.Module):
         cfg = self.config
 
         def window(values: Tensor | None, grid_size: int | None) -> Window | None:
-            return None if values is None or grid_size is None else Window(*values.unbind(1), grid_size)
+            if values is None or grid_size is None:
+                return None
+            center_x, center_y, stride, sigma, gamma = values.unbind(1)
+            return Window(center_x, center_y, stride, sigma, gamma, grid_size)
 
         drawn = fast.steps(self._engine_sizes(num_images), dict(self.named_parameters()), x, noise)
         for canvas, read, write in drawn:
