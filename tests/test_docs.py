@@ -23,6 +23,7 @@ SMALLER = {
     "complete": "--count 1 --completions 2",
     "sample": "--count 4",
     "reconstruct": "--count 2",
+    "bench": "--work sample --implementations plain engine-float32 --batch-size 1 --rounds 1 --threads 1",
 }
 ALL_MODULES = [module.name for module in pkgutil.walk_packages(drawnet.__path__, "drawnet.")]
 MODULES = [name for name in ALL_MODULES if not name.endswith("__main__")]  # importing that runs it

@@ -194,7 +194,7 @@ def test_one_engine_in_two_threads(tensors):
         {"images": torch.rand(0, 1, 6, 5)},
         {"parameters": torch.zeros(2, 5)},
         {"grid": 1},
-        {"grid": 1000},
+        {"grid": 100000},
         {"threads": 0},
         {"patches": torch.empty(3, 1, 2, 3)},
     ],

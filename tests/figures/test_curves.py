@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from drawnet.figures.curves import kl_per_step, read_metrics, training_curves
+from drawnet.figures.curves import kl_per_step, read_metrics, training_curves, validation_curves
 
 
 def _train(update, nats):
@@ -73,3 +73,12 @@ def test_a_broken_line_is_named(line, tmp_path):
     path.write_text(f'{{"kind": "train"}}\n{line}\n{{}}\n')
     with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2"):
         read_metrics(path)
+
+
+def test_runs_beside_each_other(tmp_path):
+    validation_curves({"plain": RUN, "mixed": [_validation(500, 93.0), _validation(999, 92)]}, tmp_path / "runs.png")
+    _assert_is_a_picture(tmp_path / "runs.png")
+    with pytest.raises(ValueError, match="mixed has no record"):
+        validation_curves({"plain": RUN, "mixed": [_train(1, 3.0)]}, tmp_path / "none.png")
+    with pytest.raises(ValueError, match="runs is empty"):
+        validation_curves({}, tmp_path / "none.png")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,38 @@ def training_curves(metrics: Sequence[dict], path: Path | str) -> None:
             _train_curve(axis, updates, nats, PART_COLOURS[i % len(PART_COLOURS)], name)
         _finish(axis, [(updates, nats) for nats in parts])
     (rest or [top])[-1].set_xlabel("update")
+    _save(figure, path)
+
+
+def validation_curves(runs: Mapping[str, Sequence[dict]], path: Path | str) -> None:
+    """The validation nats of several runs against updates, with two standard errors.
+
+    Args:
+        runs: label -> records of `read_metrics`.
+        path: the picture, PNG or another format that matplotlib writes.
+
+    Raises:
+        ValueError: a run without a validation record, or no runs.
+    """
+    figure = Figure(figsize=(8, 4.6), dpi=150, layout="constrained")
+    axis = figure.subplots()
+    curves = []
+    for colour, (label, metrics) in zip(itertools.cycle((GREY, BLUE, RED, GOLD, GREEN)), runs.items(), strict=False):
+        validation = [record for record in metrics if record.get("kind") == "validation"]
+        if not validation:
+            raise ValueError(f"{label} has no record of kind 'validation': there is nothing to plot")
+        updates = _column(validation, "update")
+        mean, error = (
+            np.array([record["nats"][key] for record in validation], dtype=float) for key in ("mean", "standard_error")
+        )
+        axis.errorbar(
+            updates, mean, yerr=2 * error, color=colour, linewidth=1.2, marker="o", markersize=3, label=label
+        )
+        curves.append((updates, mean))
+    if not curves:
+        raise ValueError("runs is empty: there is nothing to plot")
+    axis.set_xlabel("update")
+    _finish(axis, curves)
     _save(figure, path)
 
 

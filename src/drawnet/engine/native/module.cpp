@@ -124,8 +124,8 @@ class Engine {
         check_range("steps", steps, 1, 1 << 16);
         check_range("hidden", hidden, 1, 1 << 15);
         check_range("latent", latent, 1, 1 << 15);
-        check_range("read", read, 0, 64);
-        check_range("write", write, 0, 64);
+        check_range("read", read, 0, 4096);
+        check_range("write", write, 0, 4096);
         if (read == 1 || write == 1) throw std::invalid_argument("read or write is 1: a grid has at least 2 x 2 filters");
         check_range("threads", threads, 1, 1024);
         tape = kernels.create(sizes);
@@ -284,7 +284,7 @@ Reading reading(const Input& images, const Input& parameters, int grid, int thre
     if (images.ndim() != 4) throw std::invalid_argument("images must be [batch, channels, height, width]");
     for (size_t n = 0; n < 4; n++)
         if (images.shape(n) < 1 || images.shape(n) > (1 << 20)) throw std::invalid_argument("images has a bad size");
-    check_range("grid", grid, 2, 64);
+    check_range("grid", grid, 2, 4096);
     check_range("threads", threads, 1, 1024);
     int64_t batch = int64_t(images.shape(0));
     if (int64_t(images.shape(1) * images.shape(2) * images.shape(3)) > (1 << 26))
