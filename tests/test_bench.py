@@ -1,4 +1,4 @@
-"""`drawnet bench`: who is asked when, what is made of the answers, and that the floor counts the right products."""
+"""`drawnet bench`: who is asked when, what is made of the answers, and that the right products are counted."""
 
 from __future__ import annotations
 
@@ -198,8 +198,8 @@ class Multiplications(TorchDispatchMode):
 
 @pytest.mark.parametrize("config", CONFIGS, ids=["attention", "reads-all", "writes-all", "no-attention"])
 @pytest.mark.parametrize("work", ["train", "evaluate", "sample"])
-def test_the_floor_has_the_products_of_the_models_linear_maps(config: DrawConfig, work: str) -> None:
-    """Both are watched while they multiply; `bmm` is the attention, which the floor leaves out."""
+def test_products_are_those_of_the_models_linear_maps(config: DrawConfig, work: str) -> None:
+    """Both are watched while they multiply; `bmm` is the attention, which is left out."""
     batch_size, multiplied = 7, []
     for step in (draw_step(config, work, batch_size, "plain"), products_step(config, work, batch_size)):
         with Multiplications() as counter:

@@ -120,10 +120,11 @@ def linear_maps(config: DrawConfig, work: str) -> list[tuple[int, int]]:
 
 
 def products_step(config: DrawConfig, work: str, batch_size: int) -> Callable[[], object]:
-    """A function that does the matrix products of the work's linear maps in bfloat16, and nothing else: the floor.
+    """A function that does the matrix products of the work's linear maps in bfloat16, and nothing else.
 
     Outputs and gradients with respect to the input at every time step; the gradient of a weight in one product over
-    all steps. The products with the attention's filters are not among them.
+    all steps. The products with the attention's filters are not among them. It is a yardstick and not a bound: these
+    are torch's products, and without attention that of the image, equal at every step, is computed at every step.
     """
     generator = torch.Generator().manual_seed(0)
 

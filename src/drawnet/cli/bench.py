@@ -37,7 +37,8 @@ class BenchOptions:
     """Speed of DRAW: implementations asked in turn, each in its own process, so that their ratios mean something.
 
     The implementations are plain PyTorch with autograd; the engine in float32 and with bfloat16 products; JAX (a
-    jitted scan); and the bare bfloat16 products of the linear maps, the floor. What is not here is left out.
+    jitted scan); and products, torch's bfloat16 products of the linear maps alone. What is not here is left out. All
+    networks take about ten minutes on two cores.
 
     Attributes:
         rows: networks: those of the paper's Table 3 and MNIST without attention. The 100 x 100 row is a classifier:
@@ -219,11 +220,11 @@ def table_text(content: Mapping[str, Any], width: int) -> str:
         meaning = "; ".join(f"{work}: {WORDS[work]}" for work in works)
         console.print(f"Medians of {rows[0]['rounds']} rounds. x plain: times as fast as plain. {meaning}.")
         if any(row["implementation"] == "products" for row in rows):
-            console.print("products: the linear maps' matrix products alone, in bfloat16, as torch computes them.")
+            console.print(
+                "products: the linear maps' matrix products alone, in bfloat16, as torch computes them; not a bound."
+            )
     if content["load"] is not None and content["load"] > BUSY_LOAD:
-        console.print(
-            f"The machine was busy before this began (load {content['load']:.1f}): do not trust the numbers."
-        )
+        console.print(f"The machine was busy before this began (load {content['load']:.1f}): the numbers may be off.")
     for row in content["failed"]:
         error = f"failed: {row['preset']}, {row['work']}, {row['implementation']}: {row['error']}"
         console.print(error, markup=False, soft_wrap=True)
