@@ -136,8 +136,7 @@ class Training:
         model: trained in place, on whatever device it is.
         split: the training images.
         config: how.
-        compile: torch.compile the model's `nll`, which is then plain PyTorch whatever the engine. For GPUs; on a CPU
-            compiling the steps of DRAW takes minutes and gains nothing.
+        compile: torch.compile the model's `nll`, which is then plain PyTorch whatever the engine. Meant for GPUs.
 
     Attributes:
         averaged_model: a copy of the model that carries the averaged weights; this is the one to evaluate.
@@ -155,7 +154,8 @@ class Training:
         self.model, self.config = model.train(), config
         self.averaged_model = copy.deepcopy(model).requires_grad_(False).eval()
         if isinstance(model, Draw):
-            model.engine = config.engine  # of the gradient only: the averaged model keeps its own
+            # of the gradient only: the averaged model keeps its own
+            model.engine = "plain" if compile else config.engine
         self._nll = torch.compile(model.nll) if compile else model.nll
         self.num_images = len(split)
         self.device = next(model.parameters()).device

@@ -8,16 +8,7 @@
 #include <random>
 #include <vector>
 
-#include "engine.h"
-
-namespace drawnet {
-const Kernels& kernels_baseline();
-#ifdef DRAWNET_X86
-const Kernels& kernels_avx2();
-const Kernels& kernels_avx512();
-const Kernels& kernels_avx512bf16();
-#endif
-}  // namespace drawnet
+#include "dispatch.h"
 
 using namespace drawnet;
 using Array = std::vector<float>;
@@ -31,19 +22,6 @@ static Array normal(size_t count, float scale) {
     Array values(count);
     for (float& value : values) value = scale * distribution(generator);
     return values;
-}
-
-static std::vector<const Kernels*> usable() {
-    std::vector<const Kernels*> all{&kernels_baseline()};
-#ifdef DRAWNET_X86
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) all.push_back(&kernels_avx2());
-    if (__builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw")) {
-        all.push_back(&kernels_avx512());
-        if (__builtin_cpu_supports("avx512bf16")) all.push_back(&kernels_avx512bf16());
-    }
-#endif
-    return all;
 }
 
 // Each array exactly as long as the network needs it, so that one number too far is noticed.
@@ -99,7 +77,7 @@ static void fuzz_network(float window_scale) {
         float tolerance = window_scale < 2 ? (precision == MIXED ? 5e-2f : 1e-3f) : 1e30f;
         Array first_kl, first_reconstruction, first_canvas;
         std::vector<Array> first_gradients(NUM_TENSORS);
-        for (const Kernels* kernels : usable()) {
+        for (const Kernels* kernels : usable_kernels()) {
             s.keep = 1;
             Tape* tape = kernels->create(s);
             kernels->load(tape, network.tensors<Weights>(), true);
@@ -139,7 +117,7 @@ static void fuzz_reading(float scale) {
     Reading reading{batch, channels, height, width, grid, pick(1, 3), images.data(), parameters.data()};
     float tolerance = scale < 2 ? 1e-3f : 1e30f;
     Array first_patches, first_images, first_parameters;
-    for (const Kernels* kernels : usable()) {
+    for (const Kernels* kernels : usable_kernels()) {
         Array patches(d_patches.size()), d_images(images.size()), d_parameters(parameters.size());
         require(kernels->read(reading, patches.data()), "out of memory", s);
         compare(patches, first_patches, tolerance, "patches differ", s);
@@ -157,7 +135,7 @@ int main(int count, char** arguments) {
         fuzz_reading(round % 2 ? 100.0f : 1.0f);
     }
     printf("%d random networks and readings on", rounds);
-    for (const Kernels* kernels : usable()) printf(" %s", kernels->name);
+    for (const Kernels* kernels : usable_kernels()) printf(" %s", kernels->name);
     printf(": no error\n");
     return 0;
 }

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from drawnet.engine import instruction_sets, native
+from drawnet.nn.attention import Window
 
 # The order in which the native code wants the parameters of `drawnet.models.draw.Draw`.
 NAMES = (
@@ -130,10 +131,8 @@ def steps(
     parameters: dict[str, Tensor],
     x: Float[Tensor, "batch channel height width"] | None,
     noises: Iterable[Float[Tensor, "batch latent"]],
-) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
+) -> Iterator[tuple[Tensor, Window | None, Window | None]]:
     """Draw step by step: sigma(c_t), and the windows of reader and writer where there are such.
-
-    A window is `[batch, 5]`: center_x, center_y, stride, sigma, gamma, as in `drawnet.nn.attention.Window`.
 
     Args:
         sizes: of network and batch.
@@ -149,4 +148,12 @@ def steps(
         read = noise.new_empty(sizes.batch, 5) if sizes.read and x is not None else None
         write = noise.new_empty(sizes.batch, 5) if sizes.write else None
         engine.native.step(t, x, noise, canvas, read, write)
-        yield canvas, read, write
+        yield canvas, _window(read, sizes.read), _window(write, sizes.write)
+
+
+def _window(values: Tensor | None, grid_size: int) -> Window | None:
+    """From what the native code says of it, `[batch, 5]`."""
+    if values is None:
+        return None
+    center_x, center_y, stride, sigma, gamma = values.unbind(1)
+    return Window(center_x, center_y, stride, sigma, gamma, grid_size)

@@ -341,14 +341,6 @@ class Draw(nn.Module):
         return fast.Sizes(num_images, *image, *network)
 
     def _engine_frames(self, num_images: int, x: Tensor | None, noise: Iterable[Tensor]) -> Iterator[Frame]:
-        cfg = self.config
-
-        def window(values: Tensor | None, grid_size: int | None) -> Window | None:
-            if values is None or grid_size is None:
-                return None
-            center_x, center_y, stride, sigma, gamma = values.unbind(1)
-            return Window(center_x, center_y, stride, sigma, gamma, grid_size)
-
         drawn = fast.steps(self._engine_sizes(num_images), dict(self.named_parameters()), x, noise)
         for canvas, read, write in drawn:
-            yield Frame(canvas, window(read, cfg.read_size), window(write, cfg.write_size))
+            yield Frame(canvas, read, write)
