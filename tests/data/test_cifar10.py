@@ -1,13 +1,9 @@
 """CIFAR-10 from small archives on a server of this machine: the right pixels, or an error that says what to do."""
 
-import functools
 import hashlib
 import io
 import tarfile
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -54,30 +50,7 @@ def packed(members: dict[str, bytes | tarfile.TarInfo]) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[str, Path, list[str]]]:
-    """Its address, the folder that it serves and the paths that were asked for."""
-    root, requests = tmp_path / "served", []
-    root.mkdir()
-
-    class Handler(SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *_: object) -> None:
-            requests.append(self.path)
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(root))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", root, requests
-        server.shutdown()
-
-
-@pytest.fixture(autouse=True)
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """DRAWNET_DATA, an empty folder."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    monkeypatch.setenv("DRAWNET_DATA", str(folder))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return folder
+pytestmark = pytest.mark.usefixtures("data")
 
 
 def published(archive: bytes = b"", url: str = "http://127.0.0.1:1/cifar.tar.gz") -> Cifar10Files:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from drawnet.data import binarized_mnist, load_dataset, registry
-from drawnet.data.fetch import RemoteFile, data_folders, fetch
+from drawnet.data.fetch import RemoteFile, check_published, data_folders, fetch, fetch_all
 
 BODY = bytes(range(256)) * 10_000  # 2.56 MB: several pieces
 
@@ -175,6 +175,30 @@ def test_binarized_mnist(server: tuple[str, type[Handler]], tmp_path: Path, monk
     assert len(binarized_mnist.load_binarized_mnist(files).train) == 5
 
 
+def test_several_files_are_fetched_as_one(server: tuple[str, type[Handler]], tmp_path: Path) -> None:
+    bodies = {"a.bin": BODY[:1000], "b.bin": BODY[:300], "c.bin": BODY[:50]}
+    server[1].bodies.update(bodies)
+    files = [described(f"{server[0]}/whole/{name}", body) for name, body in bodies.items()]
+    (tmp_path / "b.bin").write_bytes(bodies["b.bin"])  # is there already
+    seen = []
+    fetch_all(files, tmp_path, lambda done, total: seen.append((done, total)))
+    assert seen == [(1000, 1350), (1300, 1350), (1350, 1350)]
+    assert server[1].requests == ["/whole/a.bin", "/whole/c.bin"]
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == bodies
+
+
+def test_check_published(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(BODY)
+    check_published(path, described("http://x/a.bin"), "some-set")
+    path.write_bytes(BODY[:-1] + b"!")
+    with pytest.raises(ValueError, match=r"a\.bin is not the published file.*sha256.*`drawnet data get some-set`"):
+        check_published(path, described("http://x/a.bin"), "some-set")
+    path.write_bytes(BODY[:-1])
+    with pytest.raises(ValueError, match=r"a\.bin has 2559999 bytes, expected 2560000: .*get some-set"):
+        check_published(path, described("http://x/a.bin"), "some-set")
+
+
 def test_the_published_files_are_70_000_images() -> None:
     assert sum(file.num_bytes for file in binarized_mnist.FILES.values()) == 70_000 * 1568
     assert [file.name for file in binarized_mnist.FILES.values()] == [
@@ -185,11 +209,14 @@ def test_the_published_files_are_70_000_images() -> None:
 def test_registry_says_where_things_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DRAWNET_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert [(info.name, info.status) for info in registry.available()] == [
-        ("mnist", "bundled"),
-        ("binarized-mnist", "not fetched"),
-        ("cifar10", "not fetched"),
-    ]
+    bundled = {"mnist", "mnist-two-digits"}
+    assert {info.name: info.status for info in registry.available()} == {
+        name: "bundled" if name in bundled else "not fetched" for name in registry.NAMES
+    }
+    for name in registry.NAMES:
+        if name not in bundled:
+            with pytest.raises(FileNotFoundError, match=f"^{name} is not in .*\n.*`drawnet data get {name}`"):
+                load_dataset(name)
     folder = tmp_path / "drawnet" / "binarized_mnist"
     folder.mkdir(parents=True)
     for file in binarized_mnist.FILES.values():

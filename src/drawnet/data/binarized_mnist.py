@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from drawnet.data.dataset import Dataset, Split
-from drawnet.data.fetch import Progress, RemoteFile, data_folders, fetch
+from drawnet.data.fetch import Progress, RemoteFile, data_folders, fetch_all, find_folder, not_fetched
 
 FOLDER = "binarized_mnist"
 _URL = "http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/binarized_mnist_{}.amat"
@@ -46,10 +46,17 @@ def find_binarized_mnist(files: Mapping[str, RemoteFile] = FILES) -> Path | None
     Raises:
         ValueError: DRAWNET_DATA is not a folder.
     """
-    for folder in data_folders(FOLDER):
-        if all((folder / file.name).is_file() for file in files.values()):
-            return folder
-    return None
+    return find_folder(FOLDER, (file.name for file in files.values()))
+
+
+def binarized_mnist_status() -> str:
+    """`in FOLDER` or `not fetched`.
+
+    Raises:
+        ValueError: DRAWNET_DATA is not a folder.
+    """
+    folder = find_binarized_mnist()
+    return f"in {folder}" if folder else "not fetched"
 
 
 def get_binarized_mnist(progress: Progress | None = None, files: Mapping[str, RemoteFile] = FILES) -> Path:
@@ -67,15 +74,7 @@ def get_binarized_mnist(progress: Progress | None = None, files: Mapping[str, Re
         OSError: the network failed, or a file cannot be written.
     """
     folder = find_binarized_mnist(files) or data_folders(FOLDER)[0]
-    total, before = sum(file.num_bytes for file in files.values()), 0
-    for file in files.values():
-
-        def shifted(done: int, _: int | None, before: int = before) -> None:
-            if progress is not None:
-                progress(before + done, total)
-
-        fetch(file, folder, shifted)
-        before += file.num_bytes
+    fetch_all(list(files.values()), folder, progress)
     return folder
 
 
@@ -92,11 +91,7 @@ def load_binarized_mnist(files: Mapping[str, RemoteFile] = FILES) -> Dataset:
     """
     folder = find_binarized_mnist(files)
     if folder is None:
-        looked_in = " or ".join(str(folder) for folder in data_folders(FOLDER))
-        raise FileNotFoundError(
-            f"binarized-mnist is not in {looked_in}\n"
-            f"fetch it with `drawnet data get binarized-mnist`, or set DRAWNET_DATA to the folder that has {FOLDER}/"
-        )
+        raise not_fetched("binarized-mnist", FOLDER)
     splits = {split: Split(_read(folder / file.name, file), max_value=1) for split, file in files.items()}
     return Dataset("binarized-mnist", **splits, binarization="fixed")
 

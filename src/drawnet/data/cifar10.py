@@ -18,7 +18,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from drawnet.data.dataset import Dataset, Split
-from drawnet.data.fetch import Progress, RemoteFile, data_folders, fetch, has_checksum
+from drawnet.data.fetch import Progress, RemoteFile, data_folders, fetch, find_folder, has_checksum, not_fetched
 from drawnet.files import replacing
 
 FOLDER = "cifar-10-batches-bin"  # here and in the archive
@@ -74,10 +74,7 @@ def find_cifar10(files: Cifar10Files = PUBLISHED) -> Path | None:
     Raises:
         ValueError: DRAWNET_DATA is not a folder.
     """
-    for folder in data_folders(FOLDER):
-        if all((folder / name).is_file() for name in files.md5):
-            return folder
-    return None
+    return find_folder(FOLDER, files.md5)
 
 
 def cifar10_status(files: Cifar10Files = PUBLISHED) -> str:
@@ -155,11 +152,7 @@ def load_cifar10(files: Cifar10Files = PUBLISHED) -> Dataset:
     """
     folder = find_cifar10(files)
     if folder is None:
-        looked_in = " or ".join(str(folder) for folder in data_folders(FOLDER))
-        raise FileNotFoundError(
-            f"cifar10 is not in {looked_in}\n"
-            f"fetch it with `drawnet data get cifar10`, or set DRAWNET_DATA to the folder that has {FOLDER}/"
-        )
+        raise not_fetched("cifar10", FOLDER)
     train = torch.cat([_read(folder / name, files) for name in files.md5 if name != TEST_FILE])
     test = _read(folder / TEST_FILE, files)
     num_train = len(train) - files.num_validation

@@ -6,7 +6,7 @@ import hashlib
 import http.client
 import os
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,6 +68,33 @@ def data_folders(name: str) -> list[Path]:
     return folders
 
 
+def find_folder(name: str, parts: Iterable[str]) -> Path | None:
+    """The first folder of `data_folders(name)` that has all of some files or folders; None if there is none.
+
+    Raises:
+        ValueError: DRAWNET_DATA is not a folder.
+    """
+    parts = list(parts)
+    for folder in data_folders(name):
+        if all((folder / part).exists() for part in parts):
+            return folder
+    return None
+
+
+def not_fetched(dataset: str, name: str) -> FileNotFoundError:
+    """The error that says where the files of a data set are not, and how to get them.
+
+    Args:
+        dataset: what `drawnet data get` calls it.
+        name: of its folder.
+    """
+    looked_in = " or ".join(str(folder) for folder in data_folders(name))
+    return FileNotFoundError(
+        f"{dataset} is not in {looked_in}\n"
+        f"fetch it with `drawnet data get {dataset}`, or set DRAWNET_DATA to the folder that has {name}/"
+    )
+
+
 def has_checksum(path: Path, checksum: str) -> bool:
     """Whether the contents of a file have a checksum.
 
@@ -93,6 +120,43 @@ def _digest(checksum: str) -> Digest:
 
 def _written(digest: Digest) -> str:
     return f"{digest.name} {digest.hexdigest()}"
+
+
+def fetch_all(files: Collection[RemoteFile], folder: Path, progress: Progress | None = None) -> None:
+    """`fetch` each file that is not there yet; `progress` sees them as one.
+
+    Raises:
+        ValueError: what came is not the published file.
+        OSError: the network failed, or a file cannot be written.
+    """
+    total, before = sum(file.num_bytes for file in files), 0
+    for file in files:
+
+        def shifted(done: int, _: int | None, before: int = before) -> None:
+            if progress is not None:
+                progress(before + done, total)
+
+        fetch(file, folder, shifted)
+        before += file.num_bytes
+
+
+def check_published(path: Path, file: RemoteFile, dataset: str) -> None:
+    """Refuse a file that is not the published one.
+
+    Args:
+        path: the file.
+        file: what it must be.
+        dataset: what `drawnet data get` calls the data set.
+
+    Raises:
+        ValueError: its size or checksum is another.
+        OSError: it cannot be read.
+    """
+    again = f"`drawnet data get {dataset}` fetches it again"
+    if (num_bytes := path.stat().st_size) != file.num_bytes:
+        raise ValueError(f"{path} has {num_bytes} bytes, expected {file.num_bytes}: {again}")
+    if not has_checksum(path, file.checksum):
+        raise ValueError(f"{path} is not the published file, whose checksum is {file.checksum}: {again}")
 
 
 def fetch(file: RemoteFile, folder: Path, progress: Progress | None = None, timeout_seconds: float = 30.0) -> Path:
