@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import lzma
 import math
-import struct
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,6 +20,8 @@ from torch import Tensor
 
 from drawnet.data.binarize import draw_once
 from drawnet.data.dataset import Dataset, Split
+from drawnet.data.fetch import Progress
+from drawnet.data.idx import idx_header
 
 PACKED_FILE = Path(__file__).with_name("mnist") / "mnist.xz"
 NUM_TRAIN = 50_000  # of the 60,000 training images; the other 10,000 are for validation
@@ -43,8 +44,8 @@ class IdxFile:
 
     @property
     def header(self) -> bytes:
-        """Two zeros, 8 (the type: bytes), the number of dimensions, then each of them as a big-endian int32."""
-        return struct.pack(f">4B{len(self.shape)}i", 0, 0, 8, len(self.shape), *self.shape)
+        """See `idx_header`."""
+        return idx_header(self.shape)
 
     @property
     def num_bytes(self) -> int:
@@ -133,6 +134,16 @@ def mnist_images_and_labels(
         raise ValueError(f"which is {which!r}: MNIST has 'train' and 'test'")
     bundled, prefix = _bundled(), prefixes[which]
     return bundled[f"{prefix}-images-idx3-ubyte"].unsqueeze(1), bundled[f"{prefix}-labels-idx1-ubyte"]
+
+
+def mnist_status() -> str:
+    """`bundled`."""
+    return "bundled"
+
+
+def get_mnist(progress: Progress | None = None) -> Path:
+    """The folder of the bundled file: there is nothing to fetch."""
+    return PACKED_FILE.parent
 
 
 def load_mnist() -> Dataset:
