@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from drawnet.data.dataset import Split
+Batch_co = TypeVar("Batch_co", covariant=True)
+Batch = TypeVar("Batch")
 
 
-class BatchStream:
+@runtime_checkable
+class Source(Protocol[Batch_co]):
+    """What minibatches are made from: a `Split`, or a split with labels."""
+
+    def __len__(self) -> int:
+        """How many images."""
+        ...
+
+    def batch(self, indices: Tensor, generator: torch.Generator | None = None) -> Batch_co:
+        """The images at `indices`, with what belongs to them; what is drawn anew is drawn from `generator`."""
+        ...
+
+
+class BatchStream(Generic[Batch]):
     """Endless shuffled minibatches of a split, for training.
 
     An epoch is a fresh permutation cut into floor(n / batch_size) batches; the n mod batch_size images at its end
@@ -20,7 +34,8 @@ class BatchStream:
     Args:
         split: the images.
         batch_size: images in a batch.
-        seed: of the order of the images; the pixels of a `resample` split are drawn from seed + 1.
+        seed: of the order of the images; what the split draws anew, such as the pixels of a `resample` split, is
+            drawn from seed + 1.
 
     Attributes:
         epoch: number of whole epochs handed out.
@@ -38,7 +53,7 @@ class BatchStream:
         ([(5, 1, 2, 2), (5, 1, 2, 2), (5, 1, 2, 2)], 1)
     """
 
-    def __init__(self, split: Split, batch_size: int, seed: int) -> None:
+    def __init__(self, split: Source[Batch], batch_size: int, seed: int) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}: it must be at least 1")
         if len(split) == 0:
@@ -56,8 +71,8 @@ class BatchStream:
         self._order_at_start = order.get_state()  # from which the permutation can be drawn again
         self._permutation = torch.randperm(len(self.split), generator=order)
 
-    def next(self) -> Float[Tensor, "batch channel height width"]:
-        """The next batch, float32 in [0, 1]; exactly 0 or 1 where the split draws its pixels."""
+    def next(self) -> Batch:
+        """The next batch, as the split's `batch` makes it."""
         start = self._position * self.batch_size
         x = self.split.batch(self._permutation[start : start + self.batch_size], self._pixels)
         self._position += 1
