@@ -13,10 +13,10 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from drawnet.config_file import build_dataclass, config_content, read_config
-from drawnet.models.registry import Model, build_model
+from drawnet.models.registry import Classifier, ClassifierConfig, Model, build_classifier, build_model
 from drawnet.presets import RunConfig
 
 NUM_KEPT = 2  # the newest checkpoint and the one before
@@ -55,16 +55,50 @@ class Checkpoint:
         """The model with the averaged weights, in float32 on the CPU, ready to be evaluated.
 
         Raises:
+            ValueError: it is a classifier, or the weights file is damaged or of another model; the message names it.
+            FileNotFoundError: there is none.
+        """
+        self.check_kind(classifier=False)
+        assert not isinstance(self.config.model, ClassifierConfig)
+        model = build_model(self.config.model).eval()
+        self.load_weights(model)
+        return model
+
+    def load_classifier(self) -> Classifier:
+        """The same of a classifier.
+
+        Raises:
+            ValueError: it is none, or the weights file is damaged or of another one; the message names it.
+            FileNotFoundError: there is none.
+        """
+        self.check_kind(classifier=True)
+        assert isinstance(self.config.model, ClassifierConfig)
+        model = build_classifier(self.config.model).eval()
+        self.load_weights(model)
+        return model
+
+    def load_weights(self, model: nn.Module) -> None:
+        """Put the averaged weights into a model built from the checkpoint's configuration.
+
+        Raises:
             ValueError: the weights file is damaged or of another model; the message names it.
             FileNotFoundError: there is none.
         """
-        model = build_model(self.config.model).eval()
         path = self.path / "model.safetensors"
         try:
             model.load_state_dict(_load_tensors(path))
         except RuntimeError as error:
             raise ValueError(f"{path} does not fit its config.json: {' '.join(str(error).split())}") from error
-        return model
+
+    def check_kind(self, *, classifier: bool) -> None:
+        """Refuse a classifier where a model of images is wanted, and the other way round.
+
+        Raises:
+            ValueError: see above; the message says which command takes it.
+        """
+        if isinstance(self.config.model, ClassifierConfig) != classifier:
+            what, verb = ("a model of images", "drawnet") if classifier else ("a classifier", "drawnet classify")
+            raise ValueError(f"{self.path} is {what}: it is for the verbs of `{verb}`, see `{verb} --help`")
 
     def load_trainer_state(self) -> dict[str, Tensor]:
         """What `Training.load_state_dict` takes.
@@ -77,7 +111,7 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    folder: Path, model: Model, trainer_state: Mapping[str, Tensor], config: RunConfig, trained: Trained
+    folder: Path, model: nn.Module, trainer_state: Mapping[str, Tensor], config: RunConfig, trained: Trained
 ) -> Path:
     """Write `folder`/UPDATES whole or not at all, then delete all but the newest two.
 
@@ -118,7 +152,7 @@ def save_checkpoint(
     return target
 
 
-def write_model(folder: Path, model: Model, config: RunConfig, trained: Trained) -> None:
+def write_model(folder: Path, model: nn.Module, config: RunConfig, trained: Trained) -> None:
     """Write `model.safetensors` and `config.json` into an existing folder.
 
     Raises:
@@ -158,12 +192,22 @@ def shipped_models() -> dict[str, Path]:
     return {path.name: path for path in sorted(weights.iterdir()) if (path / "config.json").is_file()}
 
 
-def find_checkpoint(name: str) -> Checkpoint:
+def find_checkpoint(name: str, *, classifier: bool = False) -> Checkpoint:
     """The checkpoint a person means by MODEL: a run folder, a checkpoint folder or the name of shipped weights.
 
+    Args:
+        name: what the person wrote.
+        classifier: a classifier is wanted, and not a model of images.
+
     Raises:
-        ValueError: nothing of that name, or what is there is damaged.
+        ValueError: nothing of that name, or of the other kind, or what is there is damaged.
     """
+    checkpoint = _find(name)
+    checkpoint.check_kind(classifier=classifier)
+    return checkpoint
+
+
+def _find(name: str) -> Checkpoint:
     path = Path(name)
     if path.is_dir():
         if (path / "model.safetensors").exists():

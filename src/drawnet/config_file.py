@@ -9,7 +9,7 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from drawnet.data import ImageOptions
-from drawnet.models.registry import MODELS, type_name
+from drawnet.models.registry import CONFIGS, type_name
 from drawnet.presets import RunConfig
 from drawnet.train import TrainingConfig
 
@@ -54,9 +54,8 @@ def read_config(file: Path) -> tuple[RunConfig, dict[str, Any]]:
         if not isinstance(content[key], dict):
             raise ValueError(f"{file}: {key} is not an object")
     model = dict(content["model"])
-    if (kind := model.pop("type", None)) not in MODELS:
-        raise ValueError(f"{file}: model.type is {kind!r}, this drawnet knows {', '.join(MODELS)}")
-    config_class, _ = MODELS[kind]
+    if (kind := model.pop("type", None)) not in CONFIGS:
+        raise ValueError(f"{file}: model.type is {kind!r}, this drawnet knows {', '.join(CONFIGS)}")
     images = dict(content["images"])
     if isinstance(images.get("image_size"), list):
         images["image_size"] = tuple(images["image_size"])  # JSON has no tuples
@@ -69,7 +68,7 @@ def read_config(file: Path) -> tuple[RunConfig, dict[str, Any]]:
     config = RunConfig(
         dataset=content["dataset"],
         images=build_dataclass(ImageOptions, file, "images", images),
-        model=build_dataclass(config_class, file, "model", model),
+        model=build_dataclass(CONFIGS[kind], file, "model", model),
         training=build_dataclass(TrainingConfig, file, "training", training),
     )
     return config, content

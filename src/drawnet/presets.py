@@ -12,7 +12,7 @@ from drawnet.models.draw import DrawConfig
 from drawnet.models.multiscale import MultiScaleConfig
 from drawnet.models.pixelcnn import PixelCNNConfig
 from drawnet.models.pixelrnn import PixelRNNConfig
-from drawnet.models.registry import ModelConfig
+from drawnet.models.registry import ClassifierConfig, ModelConfig
 from drawnet.models.vae import VAEConfig
 from drawnet.train import TrainingConfig
 
@@ -30,7 +30,7 @@ class RunConfig:
 
     dataset: str = "mnist"
     images: ImageOptions = field(default_factory=ImageOptions)
-    model: ModelConfig = field(default_factory=DrawConfig)
+    model: ModelConfig | ClassifierConfig = field(default_factory=DrawConfig)
     training: TrainingConfig = field(default_factory=lambda: TrainingConfig(epochs=21))
 
 

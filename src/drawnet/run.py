@@ -15,12 +15,14 @@ import torch
 from torch import Tensor
 
 from drawnet.checkpoint import Trained, newest_checkpoint, save_checkpoint
+from drawnet.classify import ClassifierEvaluation, classifier_fields, evaluate_classifier
 from drawnet.config_file import config_content
 from drawnet.data import Dataset, Split
+from drawnet.data.labelled import LabelledDataset
 from drawnet.evaluate import Evaluation, evaluate, evaluation_fields
 from drawnet.files import replacing, write_json
 from drawnet.models.draw import Draw
-from drawnet.models.registry import Model, build_model
+from drawnet.models.registry import Classifier, ClassifierConfig, Model, build_classifier, build_model
 from drawnet.models.vae import VAE
 from drawnet.presets import RunConfig
 from drawnet.train import StepRecord, Training, TrainingDivergedError, fit
@@ -41,7 +43,7 @@ class ValidationRecord:
 
     update: int
     seconds: float
-    evaluation: Evaluation
+    evaluation: Evaluation | ClassifierEvaluation
 
 
 def new_model(config: RunConfig, dataset: Dataset) -> Model:
@@ -50,10 +52,8 @@ def new_model(config: RunConfig, dataset: Dataset) -> Model:
     Raises:
         ValueError: the model is not of the images' shape or levels; the message names the field.
     """
-    shape = dict(zip(("num_channels", "height", "width"), dataset.image_shape, strict=True))
-    for field, actual in shape.items():
-        if (wanted := getattr(config.model, field)) != actual:
-            raise ValueError(f"{field} is {wanted}, but the images of {dataset.name} have {actual}")
+    assert not isinstance(config.model, ClassifierConfig)
+    _check_shape(config, dataset)
     if dataset.binarization is None and getattr(config.model, "num_levels", None) == 2:
         raise ValueError(
             f"num_levels is 2, but the images of {dataset.name} are intensities, not bits (bytes have 256 levels)"
@@ -68,6 +68,28 @@ def new_model(config: RunConfig, dataset: Dataset) -> Model:
     return model
 
 
+def new_classifier(config: RunConfig, dataset: LabelledDataset) -> Classifier:
+    """A classifier with starting weights from the run's seed.
+
+    Raises:
+        ValueError: it is not for the images' shape or classes; the message names the field.
+    """
+    assert isinstance(config.model, ClassifierConfig)
+    _check_shape(config, dataset)
+    if (wanted := config.model.num_classes) != dataset.num_classes:
+        raise ValueError(f"num_classes is {wanted}, but the images of {dataset.name} have {dataset.num_classes}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.training.seed)
+        return build_classifier(config.model)
+
+
+def _check_shape(config: RunConfig, dataset: Dataset | LabelledDataset) -> None:
+    shape = dict(zip(("num_channels", "height", "width"), dataset.image_shape, strict=True))
+    for field, actual in shape.items():
+        if (wanted := getattr(config.model, field)) != actual:
+            raise ValueError(f"{field} is {wanted}, but the images of {dataset.name} have {actual}")
+
+
 def mean_image(split: Split) -> Tensor:
     """Mean intensity of every pixel, `[channel, height, width]`, in [0, 1]."""
     chunks = split.images.split(1000)
@@ -77,7 +99,7 @@ def mean_image(split: Split) -> Tensor:
 
 def run(
     config: RunConfig,
-    dataset: Dataset,
+    dataset: Dataset | LabelledDataset,
     run_dir: Path,
     *,
     resume: bool = False,
@@ -93,7 +115,8 @@ def run(
 
     Args:
         config: the run.
-        dataset: its images; training and validation images are used, test images are not.
+        dataset: its images; with labels, where the model is a classifier. Training and validation images are used,
+            test images are not.
         run_dir: made if missing.
         resume: go on from the newest checkpoint in `run_dir`, bit for bit; without one, start.
         device: where to train.
@@ -113,9 +136,10 @@ def run(
     if checkpoint is not None and checkpoint.config != config:
         raise ValueError(f"{run_dir} holds a run of other settings: {_differences(checkpoint.config, config)}")
 
-    training = Training(new_model(config, dataset).to(device), dataset.train, config.training, compile=compile)
+    model = new_classifier(config, dataset) if isinstance(dataset, LabelledDataset) else new_model(config, dataset)
+    training = Training(model.to(device), dataset.train, config.training, compile=compile)
     if checkpoint is not None:
-        training.averaged_model.load_state_dict(checkpoint.load_model().state_dict())
+        checkpoint.load_weights(training.averaged_model)
         training.load_state_dict(checkpoint.load_trainer_state())
     run_dir.mkdir(parents=True, exist_ok=True)
     write_json(run_dir / "config.json", config_content(config))
@@ -136,8 +160,10 @@ def run(
             validation = None
             if int(record.progress * num_validations) > num_validated:
                 num_validated = int(record.progress * num_validations)
-                validation = ValidationRecord(record.update, record.seconds, validate(training, dataset.validation))
-                scores = evaluation_fields(validation.evaluation)
+                evaluation = validate(training, dataset.validation)
+                validation = ValidationRecord(record.update, record.seconds, evaluation)
+                is_error = isinstance(evaluation, ClassifierEvaluation)
+                scores = classifier_fields(evaluation) if is_error else evaluation_fields(evaluation)
                 metrics.write("validation", {"update": record.update, "seconds": record.seconds, **scores})
             yield record
             if validation is not None:
@@ -165,9 +191,12 @@ def _differences(old: Any, new: Any, prefix: str = "") -> str:
     return "; ".join(found)
 
 
-def validate(training: Training, split: Split) -> Evaluation:
-    """The averaged weights on validation images; the same images and latents every time."""
-    return evaluate(training.averaged_model, split, num_images=training.config.num_validation_images)
+def validate(training: Training, split: Any) -> Evaluation | ClassifierEvaluation:
+    """The averaged weights on a split of validation images; the same images and latents every time."""
+    model, num_images = training.averaged_model, training.config.num_validation_images
+    if isinstance(model, Classifier):
+        return evaluate_classifier(model, split, num_images=num_images)
+    return evaluate(model, split, num_images=num_images)
 
 
 class _Metrics:
@@ -196,8 +225,10 @@ class _Metrics:
         except OSError as error:
             raise OSError(f"cannot write {self.path}: {error.strerror}") from error
         if self.writer is not None:
-            nats = fields["nats"]["mean"] if kind == "validation" else fields["nats"]
-            for name, value in {"nats": nats, **fields["parts"]}.items():
+            values = {"nats": fields["nats"], **fields["parts"]}
+            if kind == "validation":
+                values |= {name: fields[name]["mean"] for name in ("nats", "error") if name in fields}
+            for name, value in values.items():
                 self.writer.add_scalar(f"{kind}/{name}", value, fields["update"])
 
     def close(self) -> None:

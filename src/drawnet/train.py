@@ -7,17 +7,17 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 import torch
 from torch import Tensor, nn
 
-from drawnet.data.batches import BatchStream
-from drawnet.data.dataset import Split
+from drawnet.data.batches import BatchStream, Source
 from drawnet.engine import Choice as EngineChoice
 from drawnet.models.draw import Draw
-from drawnet.models.registry import Model
-from drawnet.models.vae import VAE
+from drawnet.models.glimpse_classifier import GlimpseClassifier
+from drawnet.models.registry import Classifier, Model
+from drawnet.objectives import objective_of
 
 MAX_SKIPPED_IN_A_ROW = 20
 
@@ -35,7 +35,8 @@ class TrainingConfig:
         minutes: wall time, with validation and checkpoints; how many updates fit depends on the machine.
         batch_size: images per update.
         optimizer: "adam"; "rmsprop", whose decay is `beta2`; "adagrad", which has no decays.
-        objective: "likelihood" is the mean nats; "wake-sleep" trains a VAE by Hinton et al. (1995).
+        objective: "likelihood" is the mean nats, of images or, given these, of labels; "wake-sleep" trains a VAE by
+            Hinton et al. (1995).
         weight_prior: the weights have the prior N(0, I) (Kingma and Welling 2013, section 5): half their squared norm,
             divided by the number of training images, joins the nats per image.
         learning_rate: the optimiser's step size after the warm-up.
@@ -52,8 +53,8 @@ class TrainingConfig:
         seed: of the starting weights, the order of the images, the pixels drawn and the latents.
         engine: how DRAW's gradient is computed on a CPU: "plain" by PyTorch; "float32" and "mixed" by native code, the
             latter with bfloat16 products; "auto" is what the environment variable DRAWNET_ENGINE says, else "mixed" on
-            a processor that has such products, else "float32". For other models "auto" is "plain", and there is
-            nothing else.
+            a processor that has such products, else "float32". The classifier by glimpses reads by native code unless
+            it is "plain". For other models "auto" is "plain", and there is nothing else.
 
     Raises:
         ValueError: a value out of range; the message names the field.
@@ -134,9 +135,10 @@ class Training:
 
     Args:
         model: trained in place, on whatever device it is.
-        split: the training images.
+        split: the training images; with their labels for a classifier.
         config: how.
-        compile: torch.compile the model's `nll`, which is then plain PyTorch whatever the engine. Meant for GPUs.
+        compile: torch.compile the model's `nll` or `loss`, which is then plain PyTorch whatever the engine. Meant for
+            GPUs.
 
     Attributes:
         averaged_model: a copy of the model that carries the averaged weights; this is the one to evaluate.
@@ -146,17 +148,18 @@ class Training:
             model another.
     """
 
-    def __init__(self, model: Model, split: Split, config: TrainingConfig, *, compile: bool = False) -> None:
-        if config.objective == "wake-sleep" and not isinstance(model, VAE):
-            raise ValueError(f"objective is 'wake-sleep': it is for a VAE, not for {type(model).__name__}")
-        if config.engine not in ("auto", "plain") and not isinstance(model, Draw):
+    def __init__(
+        self, model: Model | Classifier, split: Source[Any], config: TrainingConfig, *, compile: bool = False
+    ) -> None:
+        has_engine = isinstance(model, Draw | GlimpseClassifier)
+        if config.engine not in ("auto", "plain") and not has_engine:
             raise ValueError(f"engine is {config.engine!r}: it is for DRAW, not for {type(model).__name__}")
+        self._objective = objective_of(model, config.objective, compile=compile)
         self.model, self.config = model.train(), config
         self.averaged_model = copy.deepcopy(model).requires_grad_(False).eval()
-        if isinstance(model, Draw):
+        if has_engine:
             # of the gradient only: the averaged model keeps its own
             model.engine = "plain" if compile else config.engine
-        self._nll = torch.compile(model.nll) if compile else model.nll
         self.num_images = len(split)
         self.device = next(model.parameters()).device
         self.stream = BatchStream(split, config.batch_size, seed=config.seed)
@@ -191,8 +194,8 @@ class Training:
         update_start = time.monotonic()
         self._tick()
         learning_rate = self._learning_rate()
-        x = self.stream.next().to(self.device)
-        loss, parts = self._loss(x)
+        batch = self.stream.next().to(self.device)
+        loss, parts = self._loss(batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         gradient_norm = self._clip_gradient()
@@ -213,20 +216,13 @@ class Training:
             parts=parts,
             learning_rate=learning_rate,
             gradient_norm=gradient_norm,
-            images_per_second=len(x) / max(time.monotonic() - update_start, 1e-9),
+            images_per_second=len(batch) / max(time.monotonic() - update_start, 1e-9),
             num_skipped=self.num_skipped,
         )
 
-    def _loss(self, x: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def _loss(self, batch: Any) -> tuple[Tensor, dict[str, float]]:
         """What is differentiated, and the mean nats of its parts."""
-        if self.config.objective == "wake-sleep":
-            assert isinstance(self.model, VAE)
-            loss = self.model.wake_sleep_loss(x, generator=self.generator)
-            parts = {"wake-sleep": loss.item()}
-        else:
-            likelihood = self._nll(x, generator=self.generator)
-            loss = likelihood.nats.mean()
-            parts = {name: part.detach().sum().item() / len(x) for name, part in likelihood.parts.items()}
+        loss, parts = self._objective(batch, self.generator)
         if self.config.weight_prior:
             loss = (
                 loss + 0.5 / self.num_images * torch.stack([p.square().sum() for p in self.parameters.values()]).sum()

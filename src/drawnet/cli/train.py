@@ -8,16 +8,19 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn
 
 from drawnet.checkpoint import find_checkpoint, newest_checkpoint
-from drawnet.cli.arguments import check_device, command_line, parse, use_threads
+from drawnet.cli.arguments import Options, check_device, command_line, parse, use_threads
 from drawnet.cli.complete import hidden_pixels, write_completions
 from drawnet.cli.evaluate import print_report
 from drawnet.cli.pictures import some_test_images, write_reconstruction, write_samples
 from drawnet.cli.progress import Every, console, duration, progress_bar
 from drawnet.data import Dataset, load_dataset
+from drawnet.data.labelled import LabelledDataset
+from drawnet.evaluate import Evaluation
 from drawnet.figures.curves import kl_per_step, read_metrics, training_curves
 from drawnet.files import write_json
 from drawnet.models.registry import LatentModel
@@ -53,6 +56,21 @@ class TrainOptions:
     tensorboard: bool = False
 
 
+@dataclass(frozen=True)
+class Wording:
+    """How progress reads.
+
+    Attributes:
+        step: what a minibatch scored.
+        score: what a validation did.
+        note: said once, at the beginning.
+    """
+
+    step: Callable[[StepRecord], str]
+    score: Callable[[Any], str]
+    note: str | None = None
+
+
 def train(arguments: list[str]) -> int:
     """Run `drawnet train`."""
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -65,7 +83,7 @@ def train(arguments: list[str]) -> int:
     use_threads(options.threads)
     device = check_device(options.device)
     dataset = dataset or load_dataset(options.config.dataset, options.config.images)
-    if not _train(options, dataset, device):
+    if not train_to_the_end(options, dataset, device, Wording(_step_nats, _score_nats)):
         console.print(f"stopped; go on with: drawnet train {preset} --run-dir {options.run_dir} --resume")
         return 130
     _finish(options.run_dir, dataset, device, command_line("train", *arguments))
@@ -98,9 +116,10 @@ def _options(preset: str, flags: list[str]) -> tuple[TrainOptions, Dataset | Non
             f"no preset {preset!r}: there are {', '.join(PRESETS)}, or your own folder:PATH, PATH.npy, PATH.npz"
         )
     default = TrainOptions(config, Path("runs") / preset.removeprefix("folder:").strip("./").replace("/", "-"))
-    options = _parse(preset, flags, default)
+    options = parse_plan(TrainOptions, flags, f"drawnet train {preset}", default)
     checkpoint = newest_checkpoint(options.run_dir) if options.resume else None
     if checkpoint is not None:
+        checkpoint.check_kind(classifier=False)
         config = checkpoint.config
     elif preset not in PRESETS:
         dataset = load_dataset(preset, options.config.images)
@@ -110,22 +129,44 @@ def _options(preset: str, flags: list[str]) -> tuple[TrainOptions, Dataset | Non
         config = dataclasses.replace(for_images(options.config, dataset), dataset=name)
     else:
         return options, None
-    return _parse(preset, flags, dataclasses.replace(default, config=config)), dataset
+    default = dataclasses.replace(default, config=config)
+    return parse_plan(TrainOptions, flags, f"drawnet train {preset}", default), dataset
 
 
-def _parse(preset: str, flags: list[str], default: TrainOptions) -> TrainOptions:
-    """The flags over a default; a plan in the flags takes the place of the default's."""
+def parse_plan(cls: type[Options], flags: list[str], prog: str, default: Options) -> Options:
+    """The flags over a default; a plan in the flags takes the place of the default's.
+
+    Args:
+        cls: `TrainOptions`, or a class of its own with the same fields.
+        flags: what the person wrote.
+        prog: the command so far, for the messages.
+        default: an instance to start from.
+
+    Raises:
+        ValueError: a flag is unknown or has a bad value.
+    """
     given = {flag.split("=")[0] for flag in flags}
     for plan, other in (("epochs", "minutes"), ("minutes", "epochs")):
         if f"--{plan}" in given and getattr(default.config.training, plan) is None:
             training = dataclasses.replace(default.config.training, **{plan: 1.0, other: None})
             default = dataclasses.replace(default, config=dataclasses.replace(default.config, training=training))
             break
-    return parse(TrainOptions, flags, f"drawnet train {preset}", default)
+    return parse(cls, flags, prog, default)
 
 
-def _train(options: TrainOptions, dataset: Dataset, device: str) -> bool:
-    """Train with progress on the terminal; whether the plan was finished."""
+def train_to_the_end(options: TrainOptions, dataset: Dataset | LabelledDataset, device: str, wording: Wording) -> bool:
+    """Train with progress on the terminal; whether the plan was finished.
+
+    Args:
+        options: what to train, into which folder.
+        dataset: the images.
+        device: where to train.
+        wording: of the progress.
+
+    Raises:
+        ValueError: see `run`.
+        OSError: see `run`.
+    """
     events = run(
         options.config,
         dataset,
@@ -136,7 +177,9 @@ def _train(options: TrainOptions, dataset: Dataset, device: str) -> bool:
         tensorboard=options.tensorboard,
     )
     console.print(f"training on {dataset.name}, into {options.run_dir}; Ctrl-C stops with a checkpoint")
-    with closing(events), _stop_requests() as stop_requested, _display() as show:
+    if wording.note:
+        console.print(wording.note)
+    with closing(events), _stop_requests() as stop_requested, _display(wording) as show:
         for event in events:
             show(event)
             if stop_requested():
@@ -164,7 +207,7 @@ def _stop_requests() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def _display() -> Iterator[Callable[[StepRecord | ValidationRecord], None]]:
+def _display(wording: Wording) -> Iterator[Callable[[StepRecord | ValidationRecord], None]]:
     """Gives the function that shows an event: a live line on a terminal, now and then a line elsewhere."""
     columns = (BarColumn(bar_width=20), TextColumn("{task.description}"))
     line_is_due = Every(SECONDS_BETWEEN_LINES)
@@ -174,26 +217,34 @@ def _display() -> Iterator[Callable[[StepRecord | ValidationRecord], None]]:
 
         def show(event: StepRecord | ValidationRecord) -> None:
             if isinstance(event, ValidationRecord):
-                score = event.evaluation
                 console.print(
-                    f"{duration(event.seconds):>12}  update {event.update:>6}  validation {score.nats.mean:.2f} "
-                    f"± {score.nats.standard_error:.2f} nats ({_parts(score.parts)}; {score.num_images} images)"
+                    f"{duration(event.seconds):>12}  update {event.update:>6}  validation "
+                    f"{wording.score(event.evaluation)}"
                 )
             elif console.is_terminal:
-                progress.update(task, completed=event.progress, description=_step_line(event))
+                progress.update(task, completed=event.progress, description=_step_line(event, wording))
             elif line_is_due():
-                console.print(_step_line(event))
+                console.print(_step_line(event, wording))
 
         yield show
 
 
-def _step_line(step: StepRecord) -> str:
+def _step_line(step: StepRecord, wording: Wording) -> str:
     left = step.seconds * (1 - step.progress) / step.progress if step.progress else 0.0
     skipped = f"  {step.num_skipped} skipped" if step.num_skipped else ""
     return (
-        f"update {step.update}  {step.nats:.1f} nats ({_parts(step.parts)})  "
+        f"update {step.update}  {wording.step(step)}  "
         f"{step.images_per_second:.0f} images/s  {duration(left)} left{skipped}"
     )
+
+
+def _step_nats(step: StepRecord) -> str:
+    return f"{step.nats:.1f} nats ({_parts(step.parts)})"
+
+
+def _score_nats(score: Evaluation) -> str:
+    nats = f"{score.nats.mean:.2f} ± {score.nats.standard_error:.2f} nats"
+    return f"{nats} ({_parts(score.parts)}; {score.num_images} images)"
 
 
 def _parts(parts: dict[str, float]) -> str:
