@@ -111,8 +111,16 @@ def test_a_folder_of_pictures_trains(capsys: pytest.CaptureFixture[str]) -> None
     model = find_checkpoint("runs/faces").load_model()
     assert (model.config.num_channels, model.config.height, model.config.width) == (3, 10, 14)
     assert model.config.read_size == 2
-    assert "not the compression cost" in capsys.readouterr().out
-    assert json.loads(Path("runs/faces/report.json").read_text())["bits_per_dim"] is None
+    captured = capsys.readouterr()
+    assert "not the compression cost" in captured.out  # with the report
+    assert "not the compression cost" in " ".join(captured.err.split())  # and before nats are shown for the first time
+    report = json.loads(Path("runs/faces/report.json").read_text())
+    assert report["bits_per_dim"] is None
+    assert "not the compression cost" in report["caveat"]
+    assert main(["compare", "runs/faces", "--out", "compared"]) == 0
+    assert (
+        "intensities: a cross-entropy of intensities, as in the paper: not the compression" in capsys.readouterr().out
+    )
 
 
 def test_ctrl_c_stops_with_a_checkpoint_and_resume_goes_on(trained: Path) -> None:

@@ -59,7 +59,7 @@ def test_training_leaves_everything_in_the_run_folder(name: str, trained: Path) 
         assert pictures == COMPLETION | STEPS
     report = json.loads((trained / name / "report.json").read_text())
     assert report["exact"] is (name in EXACT)
-    assert report["pixels"] == "bits"
+    assert (report["pixels"], report["caveat"]) == ("bits", None)
     assert report["binarization"] == "fixed"
     assert report["num_latent_samples"] == (0 if name in EXACT else 1)
     assert report["bits_per_dim"] == pytest.approx(report["nats"]["mean"] / (64 * math.log(2)))

@@ -168,6 +168,8 @@ def _print_table(content: dict[str, Any]) -> None:
         table.add_row(*cells)
     # On a terminal it has to fit; in a file or pipe there is no width to fit.
     Console(width=None if sys.stdout.isatty() else 200).print(table)
+    if caveats := {row["caveat"] for row in rows if row["caveat"]}:
+        print(f"intensities: {', '.join(caveats)}")
 
 
 def kind(row: dict[str, Any]) -> str:

@@ -99,8 +99,8 @@ def print_report(result: dict[str, Any]) -> None:
         print(f"  -log p(x) about {nats_text(density)} nats, posterior density, {density['num_samples']} samples")
     if result["bits_per_dim"] is not None:
         print(f"  {result['bits_per_dim']:.4f} bits per dimension")
-    if result["pixels"] == "intensities":
-        print("  (a cross-entropy of intensities, as in the paper: not the compression cost of the image)")
+    if caveat := result["caveat"]:
+        print(f"  ({caveat})")
     console.print(f"{result['num_parameters']:,} parameters, {result['updates']:,} updates", style="dim")
 
 

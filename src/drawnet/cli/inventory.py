@@ -83,7 +83,9 @@ def models(arguments: list[str]) -> int:
         binarization = f", {r['binarization']} binarisation" if r["binarization"] else ""
         where = f"{r['dataset']} {r['split']}{binarization}"
         minutes = f"{r['train_seconds'] / 60:.0f} min, {r['threads']} threads"
-        kind = "exact" if r["exact"] else "upper bound"
+        kind = ("exact" if r["exact"] else "upper bound") + (", intensities" if r.get("caveat") else "")
         table.add_row(name, nats, kind, where, f"{r['num_parameters']:,}", f"{r['updates']:,}", minutes)
     Console().print(table)
+    if caveats := {r["caveat"] for r in reports.values() if r.get("caveat")}:
+        print(f"intensities: {', '.join(caveats)}")
     return 0

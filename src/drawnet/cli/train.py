@@ -25,7 +25,7 @@ from drawnet.figures.curves import kl_per_step, read_metrics, training_curves
 from drawnet.files import write_json
 from drawnet.models.registry import LatentModel
 from drawnet.presets import PRESETS, RunConfig, for_images, own_images
-from drawnet.report import report
+from drawnet.report import CAVEAT, pixel_kind, report
 from drawnet.run import ValidationRecord, run
 from drawnet.train import StepRecord
 
@@ -83,7 +83,8 @@ def train(arguments: list[str]) -> int:
     use_threads(options.threads)
     device = check_device(options.device)
     dataset = dataset or load_dataset(options.config.dataset, options.config.images)
-    if not train_to_the_end(options, dataset, device, Wording(_step_nats, _score_nats)):
+    note = f"nats are {CAVEAT}" if pixel_kind(options.config.model, dataset) == "intensities" else None
+    if not train_to_the_end(options, dataset, device, Wording(_step_nats, _score_nats, note)):
         console.print(f"stopped; go on with: drawnet train {preset} --run-dir {options.run_dir} --resume")
         return 130
     _finish(options.run_dir, dataset, device, command_line("train", *arguments))
@@ -177,10 +178,10 @@ def train_to_the_end(options: TrainOptions, dataset: Dataset | LabelledDataset, 
         tensorboard=options.tensorboard,
     )
     console.print(f"training on {dataset.name}, into {options.run_dir}; Ctrl-C stops with a checkpoint")
-    if wording.note:
-        console.print(wording.note)
     with closing(events), _stop_requests() as stop_requested, _display(wording) as show:
-        for event in events:
+        for number, event in enumerate(events):
+            if number == 0 and wording.note:  # a run that is refused has only its error to show
+                console.print(wording.note)
             show(event)
             if stop_requested():
                 return isinstance(event, StepRecord) and event.progress == 1
