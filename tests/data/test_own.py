@@ -207,7 +207,7 @@ def test_bad_folders(tmp_path: Path) -> None:
 
 
 def test_names_and_options(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"'mnits'.*mnist, binarized-mnist, cifar10, folder:PATH.*did you mean mnist"):
+    with pytest.raises(ValueError, match=r"'mnits'.*mnist, binarized-mnist, .*folder:PATH.*did you mean mnist"):
         load_dataset("mnits")
     with pytest.raises(ValueError, match="folder:PATH"):
         load_dataset("folder:")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from drawnet.data.options import ImageOptions
 
@@ -13,7 +14,82 @@ if TYPE_CHECKING:  # torch is loaded when a data set is
     from drawnet.data.dataset import Dataset
     from drawnet.data.fetch import Progress
 
-NAMES = ("mnist", "binarized-mnist", "cifar10")
+
+@dataclass(frozen=True)
+class _Source:
+    """A named data set: `module` has `load_NAME()`, `get_NAME(progress)` and `NAME_status()`, with _ for each -."""
+
+    module: str
+    description: str
+    origin: str
+    licence: str
+    num_images: tuple[int, int, int]  # in train, validation and test, as published
+
+    def call(self, function: str, *arguments: object) -> Any:
+        return getattr(import_module(f"drawnet.data.{self.module}"), function)(*arguments)
+
+
+_SVHN = "Yuval Netzer, Tao Wang, Adam Coates, Alessandro Bissacco, Bo Wu, Andrew Ng (2011)"
+_MNIST = "Yann LeCun, Corinna Cortes, Christopher J.C. Burges"
+_SOURCES = {
+    "mnist": _Source(
+        module="mnist",
+        description="handwritten digits, 28 x 28; bits drawn from the grey levels, anew each time for training",
+        origin=_MNIST,
+        licence="CC BY-SA 3.0",
+        num_images=(50_000, 10_000, 10_000),
+    ),
+    "binarized-mnist": _Source(
+        module="binarized_mnist",
+        description="handwritten digits, 28 x 28; fixed bits, on which most published bounds are measured",
+        origin="Ruslan Salakhutdinov and Iain Murray (2008); files by Hugo Larochelle",
+        licence="derived from MNIST (CC BY-SA 3.0)",
+        num_images=(50_000, 10_000, 10_000),
+    ),
+    "cifar10": _Source(
+        module="cifar10",
+        description="colour photographs of ten kinds of things, 32 x 32; the last 5,000 for training validate",
+        origin="Alex Krizhevsky, Vinod Nair, Geoffrey Hinton (2009)",
+        licence="not stated",
+        num_images=(45_000, 5_000, 10_000),
+    ),
+    "mnist-two-digits": _Source(
+        module="two_digits",
+        description="two handwritten digits at random places of 60 x 60; bits; digits and places anew for training",
+        origin=f"{_MNIST}; composed after Karol Gregor et al. (2015)",
+        licence="derived from MNIST (CC BY-SA 3.0)",
+        num_images=(50_000, 10_000, 10_000),
+    ),
+    "svhn": _Source(
+        module="svhn",
+        description="colour photographs of house numbers, 54 x 54 out of 64 x 64; needs drawnet[svhn]",
+        origin=_SVHN,
+        licence="non-commercial use only",
+        num_images=(231_054, 4_701, 13_068),
+    ),
+    "svhn-digits": _Source(
+        module="svhn_digits",
+        description="colour photographs of digits of house numbers, 32 x 32; needs drawnet[svhn]",
+        origin=_SVHN,
+        licence="non-commercial use only",
+        num_images=(594_388, 10_000, 26_032),
+    ),
+    "omniglot": _Source(
+        module="omniglot",
+        description="handwritten characters of fifty alphabets, 28 x 28; bits as in mnist; other alphabets for test",
+        origin="Brenden Lake, Ruslan Salakhutdinov, Joshua Tenenbaum (2015)",
+        licence="MIT",
+        num_images=(17_352, 1_928, 13_180),
+    ),
+    "fashion-mnist": _Source(
+        module="fashion_mnist",
+        description="pictures of clothes, 28 x 28; bits as in mnist",
+        origin="Han Xiao, Kashif Rasul, Roland Vollgraf (2017)",
+        licence="MIT",
+        num_images=(50_000, 10_000, 10_000),
+    ),
+}
+NAMES = tuple(_SOURCES)
 
 
 @dataclass(frozen=True)
@@ -25,7 +101,7 @@ class DatasetInfo:
         description: one line.
         origin: who made it.
         licence: under which terms it may be used.
-        status: `bundled`, `in FOLDER` or `not fetched`; a copy that lacks published test images says so.
+        status: `bundled`, `in FOLDER` or `not fetched`; a copy that is not all of the published one says so.
         num_images: in train, validation and test, as published.
     """
 
@@ -41,8 +117,8 @@ def load_dataset(name: str, options: ImageOptions | None = None) -> Dataset:
     """Load a data set.
 
     Args:
-        name: `mnist`, `binarized-mnist`, `cifar10`, `folder:PATH`, a folder, or a file that ends in .npy or .npz.
-            A named set comes before a folder of that name, which is still `folder:NAME`.
+        name: one of `NAMES`, `folder:PATH`, a folder, or a file that ends in .npy or .npz. A named set comes before a
+            folder of that name, which is still `folder:NAME`.
         options: how to read images of one's own; named sets take none.
 
     Raises:
@@ -55,20 +131,9 @@ def load_dataset(name: str, options: ImageOptions | None = None) -> Dataset:
         10000
     """
     options = options or ImageOptions()
-    if name in NAMES:
+    if source := _SOURCES.get(name):
         _refuse_options(name, options)
-    if name == "mnist":
-        from drawnet.data.mnist import load_mnist
-
-        return load_mnist()
-    if name == "binarized-mnist":
-        from drawnet.data.binarized_mnist import load_binarized_mnist
-
-        return load_binarized_mnist()
-    if name == "cifar10":
-        from drawnet.data.cifar10 import load_cifar10
-
-        return load_cifar10()
+        return source.call(f"load_{_identifier(name)}")
     if name == "folder:":
         raise ValueError("folder: is not followed by a path: write folder:PATH")
     path = Path(name.removeprefix("folder:")).expanduser()
@@ -87,36 +152,16 @@ def available() -> list[DatasetInfo]:
     Raises:
         ValueError: DRAWNET_DATA is not a folder.
     """
-    from drawnet.data.binarized_mnist import find_binarized_mnist
-    from drawnet.data.cifar10 import cifar10_status
-
-    folder = find_binarized_mnist()
-    num_images = (50_000, 10_000, 10_000)
     return [
         DatasetInfo(
-            name="mnist",
-            description="handwritten digits, 28 x 28; bits drawn from the grey levels, anew each time for training",
-            origin="Yann LeCun, Corinna Cortes, Christopher J.C. Burges",
-            licence="CC BY-SA 3.0",
-            status="bundled",
-            num_images=num_images,
-        ),
-        DatasetInfo(
-            name="binarized-mnist",
-            description="handwritten digits, 28 x 28; fixed bits, on which most published bounds are measured",
-            origin="Ruslan Salakhutdinov and Iain Murray (2008); files by Hugo Larochelle",
-            licence="derived from MNIST (CC BY-SA 3.0)",
-            status=f"in {folder}" if folder else "not fetched",
-            num_images=num_images,
-        ),
-        DatasetInfo(
-            name="cifar10",
-            description="colour photographs of ten kinds of things, 32 x 32; the last 5,000 for training validate",
-            origin="Alex Krizhevsky, Vinod Nair, Geoffrey Hinton (2009)",
-            licence="not stated",
-            status=cifar10_status(),
-            num_images=(45_000, 5_000, 10_000),
-        ),
+            name=name,
+            description=source.description,
+            origin=source.origin,
+            licence=source.licence,
+            status=source.call(f"{_identifier(name)}_status"),
+            num_images=source.num_images,
+        )
+        for name, source in _SOURCES.items()
     ]
 
 
@@ -124,7 +169,7 @@ def get(name: str, progress: Progress | None = None) -> Path:
     """Make sure that a named data set is on this machine; fetches only what is missing or not as published.
 
     Args:
-        name: `mnist` (which is bundled), `binarized-mnist` or `cifar10`.
+        name: one of `NAMES`; some are bundled or made from what is.
         progress: called with the bytes done and in total, while fetching.
 
     Returns:
@@ -134,19 +179,13 @@ def get(name: str, progress: Progress | None = None) -> Path:
         ValueError: there is no such data set, or a fetched file is not the published one.
         OSError: the network failed, or a file cannot be written.
     """
-    if name == "mnist":
-        from drawnet.data.mnist import PACKED_FILE
-
-        return PACKED_FILE.parent
-    if name == "binarized-mnist":
-        from drawnet.data.binarized_mnist import get_binarized_mnist
-
-        return get_binarized_mnist(progress)
-    if name == "cifar10":
-        from drawnet.data.cifar10 import get_cifar10
-
-        return get_cifar10(progress)
+    if source := _SOURCES.get(name):
+        return source.call(f"get_{_identifier(name)}", progress)
     raise ValueError(f"no data set {name!r} to get: there are {', '.join(NAMES)}{_did_you_mean(name)}")
+
+
+def _identifier(name: str) -> str:
+    return name.replace("-", "_")
 
 
 def _refuse_options(name: str, options: ImageOptions) -> None:
