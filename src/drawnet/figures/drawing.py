@@ -25,6 +25,8 @@ WRITE_COLOUR: Colour = (238, 42, 42)
 THINNEST_LINE = 0.4 / 28
 THICKEST_LINE = 1.6 / 28
 
+CENTER_SIDE = 0.2  # of the square that marks a filter's centre, in strides
+
 
 def scale_for(height: int, width: int, side: int) -> int:
     """The whole factor, at least 1, that brings an image's longer side nearest to `side` picture pixels."""
@@ -90,6 +92,31 @@ def draw_window(picture: np.ndarray, window: Window | None, index: int, colour: 
     if half > half_line:
         coverage = coverage - _square_coverage(x, y, half - half_line, scale, height, width)
     coverage = coverage[:, :, None]
+    return np.rint(picture * (1 - coverage) + np.array(colour) * coverage).astype(np.uint8)
+
+
+def draw_centers(picture: np.ndarray, window: Window, index: int, colour: Colour, scale: int) -> np.ndarray:
+    """A copy of the picture with a small square at each of a window's N x N filter centres (19, 20).
+
+    A square is `CENTER_SIDE` of the stride wide and at least a picture pixel, anti-aliased by the area that it covers.
+
+    Args:
+        picture: bytes `[height * scale, width * scale, 3]`.
+        window: where to look, a batch of places.
+        index: which of them.
+        colour: of the squares.
+        scale: picture pixels to an image pixel.
+    """
+    height, width = picture.shape[:2]
+    places = (window.center_x, window.center_y, window.stride)
+    x, y, stride = (values[index].item() for values in places)
+    half = max(CENTER_SIDE * stride, 1 / scale) / 2
+    offsets = [(i - window.grid_size / 2 - 0.5) * stride for i in range(1, window.grid_size + 1)]
+    across, down = (
+        np.minimum(sum(_interval_coverage(middle + offset, half, scale, length) for offset in offsets), 1)
+        for middle, length in ((x, width), (y, height))
+    )
+    coverage = np.outer(down, across)[:, :, None]
     return np.rint(picture * (1 - coverage) + np.array(colour) * coverage).astype(np.uint8)
 
 

@@ -50,7 +50,7 @@ class Sheet:
         font = ImageFont.load_default(size=self._label_size)
         for left, label in zip(self.left, labels, strict=False):
             place = (left + self.cell_width / 2, self.top[0] - self.gap)
-            draw.text(place, label, fill=LABEL_COLOUR, font=font, anchor="mb")
+            draw.text(place, label, fill=LABEL_COLOUR, font=font, anchor="ms")
         return picture
 
     @property
