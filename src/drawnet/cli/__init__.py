@@ -17,6 +17,7 @@ VERBS = {
     "reconstruct": ("pictures", "the model reading images and drawing them again, with both windows"),
     "complete": ("complete", "fill in the hidden part of images, several times"),
     "compare": ("compare", "models side by side: nats, size, time, samples"),
+    "classify": ("classify", "find a digit among clutter, glimpse by glimpse: train, evaluate, show"),
     "bench": ("bench", "speed of DRAW: milliseconds, memory, ratios measured in one run"),
     "data": ("inventory", "list the data sets, or get one"),
     "models": ("inventory", "list the weights that come with the package"),

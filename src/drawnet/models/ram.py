@@ -197,7 +197,7 @@ class RAM(nn.Module):
         return ((place.clamp(-1, 1) + 1) / 2 * self._size(place)).round().long()
 
     def _place(self, corner: Tensor) -> Tensor:
-        """A corner, in floating point, as a place again: the network is told where it looks, which is not quite where it wanted to."""
+        """A corner, in floating point, as a place again: where the network looks is not quite where it wanted to."""
         return 2 * corner / self._size(corner) - 1
 
     def _size(self, like: Tensor) -> Tensor:
