@@ -8,7 +8,6 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -188,7 +187,7 @@ def newest_checkpoint(run_dir: Path) -> Checkpoint | None:
 
 def shipped_models() -> dict[str, Path]:
     """Weights that come with the package: name to checkpoint folder."""
-    weights = Path(str(resources.files("drawnet"))) / "weights"
+    weights = Path(__file__).with_name("weights")
     return {path.name: path for path in sorted(weights.iterdir()) if (path / "config.json").is_file()}
 
 
