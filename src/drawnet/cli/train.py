@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.progress import BarColumn, Progress, TextColumn
 
 from drawnet.checkpoint import find_checkpoint, newest_checkpoint
-from drawnet.cli.arguments import Options, check_device, command_line, parse, use_threads
+from drawnet.cli.arguments import check_device, command_line, parse, use_threads
 from drawnet.cli.complete import hidden_pixels, write_completions
 from drawnet.cli.evaluate import print_report
 from drawnet.cli.pictures import some_test_images, write_reconstruction, write_samples
@@ -23,7 +23,7 @@ from drawnet.data.labelled import LabelledDataset
 from drawnet.evaluate import Evaluation
 from drawnet.figures.curves import kl_per_step, read_metrics, training_curves
 from drawnet.files import write_json
-from drawnet.models.registry import LatentModel
+from drawnet.models.registry import ClassifierConfig, LatentModel
 from drawnet.presets import PRESETS, RunConfig, for_images, own_images
 from drawnet.report import CAVEAT, pixel_kind, report
 from drawnet.run import ValidationRecord, run
@@ -56,6 +56,9 @@ class TrainOptions:
     tensorboard: bool = False
 
 
+Plan = TypeVar("Plan", bound=TrainOptions)
+
+
 @dataclass(frozen=True)
 class Wording:
     """How progress reads.
@@ -83,6 +86,7 @@ def train(arguments: list[str]) -> int:
     use_threads(options.threads)
     device = check_device(options.device)
     dataset = dataset or load_dataset(options.config.dataset, options.config.images)
+    assert not isinstance(options.config.model, ClassifierConfig)
     note = f"nats are {CAVEAT}" if pixel_kind(options.config.model, dataset) == "intensities" else None
     if not train_to_the_end(options, dataset, device, Wording(_step_nats, _score_nats, note)):
         console.print(f"stopped; go on with: drawnet train {preset} --run-dir {options.run_dir} --resume")
@@ -134,7 +138,7 @@ def _options(preset: str, flags: list[str]) -> tuple[TrainOptions, Dataset | Non
     return parse_plan(TrainOptions, flags, f"drawnet train {preset}", default), dataset
 
 
-def parse_plan(cls: type[Options], flags: list[str], prog: str, default: Options) -> Options:
+def parse_plan(cls: type[Plan], flags: list[str], prog: str, default: Plan) -> Plan:
     """The flags over a default; a plan in the flags takes the place of the default's.
 
     Args:

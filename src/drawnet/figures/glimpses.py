@@ -37,7 +37,8 @@ def glimpse_sheet(
         raise ValueError("x is empty: there is nothing to show")
     if not look.glimpses:
         raise ValueError("look has no glimpses: a model that sees the whole image at once has none to show")
-    scale = scale_for(*x.shape[2:], CELL_SIDE)
+    height, width = x.shape[2:]
+    scale = scale_for(height, width, CELL_SIDE)
     pictures = to_pictures(x, scale)
     height, width = pictures.shape[1:3]
     text_height = max(14, height // TEXT_SHARE)

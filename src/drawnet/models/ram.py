@@ -186,8 +186,8 @@ class RAM(nn.Module):
             placed = self.place(self._place(corners[-1].to(x))).relu()
             feature = self.combine(torch.cat([seen, placed], 1)).relu()
             hidden, cell = self.core(feature, (hidden, cell))  # f_h
-        stacked = (torch.stack(v, 1) for v in (means, drawn, corners, baselines))
-        return Glimpses(*stacked, self.classify(hidden))
+        mean, draws, corner, baseline = (torch.stack(v, 1) for v in (means, drawn, corners, baselines))
+        return Glimpses(mean, draws, corner, baseline, self.classify(hidden))
 
     def corner(self, place: Float[Tensor, "batch 2"]) -> Int64[Tensor, "batch 2"]:
         """The corner between pixels nearest to a place: columns to its left and rows above it, 0 .. width or height.
