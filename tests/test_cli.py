@@ -180,6 +180,9 @@ def test_data_and_models_list_what_is_there(capsys: pytest.CaptureFixture[str]) 
     assert main(["models", "--json"]) == 0
     assert "mnist-quick" in json.loads(capsys.readouterr().out)["models"]
     assert main(["data", "list"]) == main(["models"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in names)  # on a narrow terminal too
+    assert "[svhn" in out  # brackets are not taken for markup
 
 
 def test_wrong_words_are_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
+from rich.table import Column, Table
 
 from drawnet.cli.arguments import parse
 from drawnet.cli.progress import progress_bar
@@ -46,11 +47,12 @@ def data(arguments: list[str]) -> int:
     if options.json:
         print(json.dumps({"datasets": [vars(info) for info in infos]}))
         return 0
-    table = Table("name", "images", "what", "licence", "where")
+    # Names and folders are there to be copied: nothing is cut off. Brackets in a description are no markup.
+    others = (Column(header, overflow="fold") for header in ("images", "what", "licence", "where"))
+    table = Table(Column("name", no_wrap=True), *others)
     for info in infos:
-        table.add_row(
-            info.name, " / ".join(f"{n:,}" for n in info.num_images), info.description, info.licence, info.status
-        )
+        num_images = " / ".join(f"{n:,}" for n in info.num_images)
+        table.add_row(info.name, num_images, escape(info.description), info.licence, escape(info.status))
     Console().print(table)
     print("Your own: folder:PATH, PATH.npy or PATH.npz")
     return 0
