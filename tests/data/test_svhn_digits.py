@@ -70,14 +70,11 @@ def test_every_pixel_is_where_the_publisher_puts_it(data: Path) -> None:
     put(data / "svhn")
     dataset = load_svhn_digits(published())
     assert (dataset.name, dataset.binarization, dataset.image_shape) == ("svhn-digits", None, (3, 32, 32))
-    assert [len(split) for split in (dataset.train, dataset.validation, dataset.test)] == [18, 2, 3]
-    train, validation = numbers(dataset.train.images), numbers(dataset.validation.images)
-    assert train | validation == {*range(12), *range(15, 23)}
-    assert not train & validation
+    assert [len(split) for split in (dataset.train, dataset.validation, dataset.test)] == [19, 1, 3]
+    assert numbers(dataset.train.images) == {*range(11), *range(15, 23)}
+    assert numbers(dataset.validation.images) == {11}  # the end of train: neighbours may overlap
     assert numbers(dataset.test.images) == {12, 13, 14}
     assert dataset.train.images.is_contiguous()
-    again = load_svhn_digits(published())
-    assert torch.equal(again.validation.images, dataset.validation.images)
 
 
 def test_what_is_missing_is_said(data: Path) -> None:

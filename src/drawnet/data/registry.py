@@ -72,7 +72,7 @@ _SOURCES = {
         description="colour photographs of digits of house numbers, 32 x 32; needs drawnet[svhn]",
         origin=_SVHN,
         licence="non-commercial use only",
-        num_images=(594_388, 10_000, 26_032),
+        num_images=(597_063, 7_325, 26_032),
     ),
     "omniglot": _Source(
         module="omniglot",
