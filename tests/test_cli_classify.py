@@ -203,6 +203,23 @@ def test_each_command_says_which_kind_of_model_it_takes(trained: Path, capsys: p
     assert "is a classifier" in capsys.readouterr().err
 
 
+def test_models_lists_errors_beside_nats(
+    trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they will stand there when weights of classifiers come with the package."""
+    import drawnet.checkpoint
+
+    shipped = drawnet.checkpoint.shipped_models() | {"mine": trained / "ram-4"}
+    monkeypatch.setattr(drawnet.checkpoint, "shipped_models", lambda: shipped)
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["models"]) == 0
+    rows = {line.split()[1]: line for line in capsys.readouterr().out.splitlines() if len(line.split()) > 2}
+    assert "upper bound" in rows["mnist-quick"]
+    assert " % " in rows["mine"]
+    assert "error" in rows["mine"]
+    assert "translated-mnist-60 test" in rows["mine"]
+
+
 def test_damaged_weights_are_named_and_nothing_is_lost(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(trained / "ram-4", "run")
     weights = next(Path("run/checkpoints").glob("*/model.safetensors"))

@@ -79,14 +79,17 @@ def models(arguments: list[str]) -> int:
     if options.json:
         print(json.dumps({"models": reports}))
         return 0
-    table = Table("name", "nats", "kind", "data", "parameters", "updates", "trained for")
+    table = Table("name", "nats, or error", "kind", "data", "parameters", "updates", "trained for")
     for name, r in reports.items():
-        nats = f"{r['nats']['mean']:.2f} ± {r['nats']['standard_error']:.2f}"
-        binarization = f", {r['binarization']} binarisation" if r["binarization"] else ""
+        binarization = f", {r['binarization']} binarisation" if r.get("binarization") else ""
         where = f"{r['dataset']} {r['split']}{binarization}"
         minutes = f"{r['train_seconds'] / 60:.0f} min, {r['threads']} threads"
-        kind = ("exact" if r["exact"] else "upper bound") + (", intensities" if r.get("caveat") else "")
-        table.add_row(name, nats, kind, where, f"{r['num_parameters']:,}", f"{r['updates']:,}", minutes)
+        if "error" in r:
+            score, kind = f"{100 * r['error']['mean']:.2f} ± {100 * r['error']['standard_error']:.2f} %", "error"
+        else:
+            score = f"{r['nats']['mean']:.2f} ± {r['nats']['standard_error']:.2f}"
+            kind = ("exact" if r["exact"] else "upper bound") + (", intensities" if r.get("caveat") else "")
+        table.add_row(name, score, kind, where, f"{r['num_parameters']:,}", f"{r['updates']:,}", minutes)
     Console().print(table)
     if caveats := {r["caveat"] for r in reports.values() if r.get("caveat")}:
         print(f"intensities: {', '.join(caveats)}")
