@@ -121,11 +121,9 @@ struct Tape : drawnet::Tape {
         size_t batch = s.batch, groups = num_groups;
         bool back = s.keep;
         int k_hidden = elements(s.hidden), k_seen = elements(seen), k_latent = elements(s.latent);
-        encoder = take_packed(arena, k_seen + 2 * k_hidden, gates);
+        // What generation needs comes first: of the memory behind it, which only reading needs, it touches no page.
         decoder = take_packed(arena, k_latent + k_hidden, gates);
-        posterior = take_packed(arena, k_hidden, 2 * latent);
         outputs = take_packed(arena, k_hidden, num_outputs);
-        if (!s.read) image = take_packed(arena, k_seen, gates);
         encoder_bias = arena.take<float>(gates);
         decoder_bias = arena.take<float>(gates);
         posterior_bias = arena.take<float>(2 * latent);
@@ -133,30 +131,33 @@ struct Tape : drawnet::Tape {
         canvas_0 = arena.take<float>(pixels);
         encoder_0 = arena.take<float>(2 * hidden);
         decoder_0 = arena.take<float>(2 * hidden);
-
-        glimpse = take_stream(arena, seen, num_slots(T));
-        encoder_state = take_stream(arena, s.hidden, num_slots(T + 1));
         latent_state = take_stream(arena, s.latent, num_slots(T));
         decoder_state = take_stream(arena, s.hidden, num_slots(T + 1));
-        if (!s.read) {
-            x = take_stream(arena, seen, 1);
-            image_gates = arena.take<float>(batch * gates);
-        }
-        encoder_gates = arena.take<float>(batch * gates * num_slots(T));
         decoder_gates = arena.take<float>(batch * gates * num_slots(T));
-        encoder_cell = arena.take<float>(batch * hidden * num_slots(T + 1));
         decoder_cell = arena.take<float>(batch * hidden * num_slots(T + 1));
-        posterior_rows = arena.take<float>(batch * 2 * latent * num_slots(T));
-        x_lanes = arena.take<vec>(groups * s.pixels());
-        canvas = arena.take<vec>(groups * s.pixels());
-        canvas_mean = arena.take<vec>(groups * s.pixels() * num_slots(T + 1));
-        output_lanes = arena.take<vec>(groups * num_outputs * num_slots(T + 1));
         rows = arena.take<float>(batch * widest);
-        patch_lanes = arena.take<vec>(groups * widest_lanes);
+        output_lanes = arena.take<vec>(groups * num_outputs * num_slots(T + 1));
         filter_vectors = s.read ? Filters::num_vectors(read_grid) : 0;
         if (s.write && Filters::num_vectors(write_grid) > filter_vectors)
             filter_vectors = Filters::num_vectors(write_grid);
         filters = arena.take<vec>(num_slices * filter_vectors);
+        canvas = arena.take<vec>(groups * s.pixels());
+        canvas_mean = arena.take<vec>(groups * s.pixels() * num_slots(T + 1));
+        encoder_state = take_stream(arena, s.hidden, num_slots(T + 1));
+        encoder_cell = arena.take<float>(batch * hidden * num_slots(T + 1));
+        patch_lanes = arena.take<vec>(groups * widest_lanes);
+
+        encoder = take_packed(arena, k_seen + 2 * k_hidden, gates);
+        posterior = take_packed(arena, k_hidden, 2 * latent);
+        glimpse = take_stream(arena, seen, num_slots(T));
+        encoder_gates = arena.take<float>(batch * gates * num_slots(T));
+        posterior_rows = arena.take<float>(batch * 2 * latent * num_slots(T));
+        x_lanes = arena.take<vec>(groups * s.pixels());
+        if (!s.read) {
+            image = take_packed(arena, k_seen, gates);
+            x = take_stream(arena, seen, 1);
+            image_gates = arena.take<float>(batch * gates);
+        }
         if (!back) return;
 
         encoder_to_glimpse = take_packed(arena, elements(gates), round_up(seen, LANES));
