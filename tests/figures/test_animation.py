@@ -5,7 +5,16 @@ import pytest
 import torch
 from PIL import Image
 
-from drawnet.figures.animation import HOLD_MS, animation_pages, save_animation, step_durations
+from drawnet.figures.animation import (
+    HOLD_MS,
+    animation_pages,
+    reading_pages,
+    save_animation,
+    save_reading_animation,
+    step_durations,
+)
+from drawnet.figures.drawing import READ_COLOUR, WRITE_COLOUR, draw_window, to_pictures
+from drawnet.figures.sheet import arrange
 
 
 def _played(path):
@@ -65,3 +74,36 @@ def test_no_frames_are_refused(tmp_path):
     with pytest.raises(ValueError, match="frames is empty"):
         save_animation([], tmp_path / "a.gif", tmp_path / "a.webp")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_reading_is_above_and_drawing_below(channels, make_frames, tmp_path):
+    x = torch.rand(3, channels, 12, 12, generator=torch.Generator().manual_seed(0))
+    frames = make_frames(4, x.flip(0))
+    pages = reading_pages(x, iter(frames))
+    sheet = arrange(2, 3, 84, 84)
+    assert len(pages) == 5
+    inputs, scale = to_pictures(x, 7), 7
+    for page, frame in zip(pages, frames, strict=False):
+        canvases = to_pictures(frame.canvas, scale)
+        for i, left in enumerate(sheet.left):
+            above, below = (np.asarray(page)[top : top + 84, left : left + 84] for top in sheet.top)
+            np.testing.assert_array_equal(above, draw_window(inputs[i], frame.read, i, READ_COLOUR, scale))
+            np.testing.assert_array_equal(below, draw_window(canvases[i], frame.write, i, WRITE_COLOUR, scale))
+    last = np.asarray(pages[-1])
+    np.testing.assert_array_equal(last[sheet.top[0] :, sheet.left[0] :][:84, :84], inputs[0])
+
+    save_reading_animation(x, frames, tmp_path / "a.gif", tmp_path / "a.webp")
+    for name, tolerance in (("a.gif", 8), ("a.webp", 0)):  # noise has more than 256 colours
+        played, durations = _played(tmp_path / name)
+        assert durations == step_durations(4)
+        for page, frame in zip(pages, played, strict=True):
+            assert abs(np.asarray(page).astype(int) - frame).mean() <= tolerance
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_reading_of_other_images_is_refused(grey, make_frames):
+    with pytest.raises(ValueError, match="x has shape"):
+        reading_pages(grey[:1], make_frames(2, grey))
+    with pytest.raises(ValueError, match="frames is empty"):
+        reading_pages(grey, [])

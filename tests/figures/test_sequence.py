@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from drawnet.figures.drawing import READ_COLOUR, WRITE_COLOUR, to_pictures
-from drawnet.figures.sequence import drawing_sequence, reconstruction_sheet, shown_steps
+from drawnet.figures.sequence import drawing_sequence, reconstruction_sheet, sequences_beside, shown_steps
 from drawnet.figures.sheet import arrange
 from drawnet.files import save_picture
 from drawnet.models.draw import Draw, DrawConfig
@@ -103,3 +103,19 @@ def test_no_frames_and_other_images_are_refused(grey, make_frames):
         drawing_sequence([])
     with pytest.raises(ValueError, match="x has shape"):
         reconstruction_sheet(grey[:1], make_frames(2, grey))
+
+
+def test_sequences_of_models_stand_one_below_the_other(grey, make_frames):
+    drawings = {"first": make_frames(3, grey), "second": make_frames(5, grey, with_windows=False)}
+    page = np.asarray(sequences_beside(drawings))
+    parts = [np.asarray(drawing_sequence(frames)) for frames in drawings.values()]
+    assert page.shape[1] == max(part.shape[1] for part in parts)
+    band = (len(page) - sum(map(len, parts))) // 2
+    top = 0
+    for part in parts:
+        assert (page[top : top + band] < 200).any()  # its name
+        top += band
+        np.testing.assert_array_equal(page[top : top + len(part), : part.shape[1]], part)
+        top += len(part)
+    with pytest.raises(ValueError, match="drawings is empty"):
+        sequences_beside({})

@@ -1,4 +1,4 @@
-"""A grid of images drawn at the same time, as animated GIF and WebP."""
+"""Images being drawn, or read and drawn again, all at the same time, as animated GIF and WebP."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 from PIL import Image
+from torch import Tensor
 
-from drawnet.figures.drawing import WRITE_COLOUR, draw_window, scale_for, to_pictures
+from drawnet.figures.drawing import READ_COLOUR, WRITE_COLOUR, draw_window, scale_for, to_pictures
 from drawnet.figures.sheet import arrange, grid_columns, in_rows
 from drawnet.files import replacing
 from drawnet.models.frame import Frame
@@ -39,14 +41,29 @@ def save_animation(
     """
     frames = list(frames)
     pages = animation_pages(frames, num_columns)
-    durations = step_durations(len(pages) - 1)
-    with replacing(path_webp) as temporary:
-        pages[0].save(
-            temporary, save_all=True, append_images=pages[1:], duration=durations, loop=0, lossless=True, method=4
-        )
-    indexed = _indexed(pages, num_greys=GREYS[frames[0].canvas.shape[1]])
-    with replacing(path_gif) as temporary:
-        indexed[0].save(temporary, save_all=True, append_images=indexed[1:], duration=durations, loop=0)
+    _save(pages, GREYS[frames[0].canvas.shape[1]], path_gif, path_webp)
+
+
+def save_reading_animation(
+    x: Float[Tensor, "image channel height width"],
+    frames: Iterable[Frame],
+    path_gif: Path | str,
+    path_webp: Path | str,
+) -> None:
+    """A network reading images and drawing them again, as `save_animation` plays it.
+
+    Above, `x` and the green rectangles it is read through; below them, the canvases and the red ones.
+
+    Args:
+        x: what the network looks at, in [0, 1].
+        frames: of the reconstruction of `x`, in order.
+        path_gif: the GIF.
+        path_webp: the WebP.
+
+    Raises:
+        ValueError: no frames, or frames of other images than `x`.
+    """
+    _save(reading_pages(x, frames), GREYS[x.shape[1]], path_gif, path_webp)
 
 
 def animation_pages(frames: Iterable[Frame], num_columns: int | None = None) -> list[Image.Image]:
@@ -65,11 +82,48 @@ def animation_pages(frames: Iterable[Frame], num_columns: int | None = None) -> 
     return pages
 
 
+def reading_pages(x: Float[Tensor, "image channel height width"], frames: Iterable[Frame]) -> list[Image.Image]:
+    """One page a step, and the last once more without rectangles; a column an image.
+
+    Raises:
+        ValueError: no frames, or frames of other images than `x`.
+    """
+    frames = list(frames)
+    if not frames:
+        raise ValueError("frames is empty: a drawing has at least one step")
+    if x.shape != frames[0].canvas.shape:
+        raise ValueError(f"x has shape {tuple(x.shape)}: the frames have {tuple(frames[0].canvas.shape)}")
+    height, width = x.shape[2:]
+    scale = scale_for(height, width, CELL_SIDE)
+    inputs = list(to_pictures(x, scale))
+    sheet = arrange(2, len(x), *inputs[0].shape[:2])
+    pages = []
+    for frame in frames:
+        canvases = to_pictures(frame.canvas, scale)
+        above = [draw_window(cell, frame.read, i, READ_COLOUR, scale) for i, cell in enumerate(inputs)]
+        below = [draw_window(cell, frame.write, i, WRITE_COLOUR, scale) for i, cell in enumerate(canvases)]
+        pages.append(sheet.page([above, below]))
+    pages.append(sheet.page([inputs, list(to_pictures(frames[-1].canvas, scale))]))
+    return pages
+
+
 def step_durations(num_steps: int) -> list[int]:
     """Milliseconds of every step and of the final page; whole hundredths of a second, as GIF counts."""
     # Browsers slow down what is shorter than 20 ms.
     step = min(400, max(20, round(DRAWING_MS / num_steps / 10) * 10))
     return [step] * num_steps + [HOLD_MS]
+
+
+def _save(pages: list[Image.Image], num_greys: int, path_gif: Path | str, path_webp: Path | str) -> None:
+    """Write pages, all but the last of which are steps."""
+    durations = step_durations(len(pages) - 1)
+    with replacing(path_webp) as temporary:
+        pages[0].save(
+            temporary, save_all=True, append_images=pages[1:], duration=durations, loop=0, lossless=True, method=4
+        )
+    indexed = _indexed(pages, num_greys)
+    with replacing(path_gif) as temporary:
+        indexed[0].save(temporary, save_all=True, append_images=indexed[1:], duration=durations, loop=0)
 
 
 def _page(frame: Frame, num_columns: int | None, with_windows: bool) -> Image.Image:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from jaxtyping import Float
@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from drawnet.figures.drawing import READ_COLOUR, WRITE_COLOUR, draw_window, scale_for, to_pictures
-from drawnet.figures.sheet import arrange
+from drawnet.figures.sheet import arrange, stacked
 from drawnet.models.frame import Frame
 
 CELL_SIDE = 140
@@ -32,6 +32,22 @@ def drawing_sequence(frames: Iterable[Frame]) -> Image.Image:
     columns = [_canvases(frames[step - 1]) for step in steps]
     columns.append(list(to_pictures(frames[-1].canvas, _scale(frames))))
     return _page(columns, steps, rows_in_group=1)
+
+
+def sequences_beside(drawings: Mapping[str, Iterable[Frame]]) -> Image.Image:
+    """Drawings of several models as `drawing_sequence` shows them, one below the other under their names.
+
+    Models with the same number of steps have the same steps in a column.
+
+    Args:
+        drawings: name -> the frames of a drawing.
+
+    Raises:
+        ValueError: no drawings, or one without frames.
+    """
+    if not drawings:
+        raise ValueError("drawings is empty: there is nothing to show")
+    return stacked([drawing_sequence(frames) for frames in drawings.values()], list(drawings))
 
 
 def reconstruction_sheet(x: Float[Tensor, "image channel height width"], frames: Iterable[Frame]) -> Image.Image:

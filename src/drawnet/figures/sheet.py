@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 PAGE_COLOUR = (255, 255, 255)
 LABEL_COLOUR = (120, 120, 120)
+TITLE_COLOUR = (60, 60, 60)
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,27 @@ def arrange(
     group_gap = 3 * gap if rows_in_group > 1 else 0
     top = [margin + row * (cell_height + gap) + row // rows_in_group * group_gap for row in range(num_rows)]
     return Sheet(tuple(left), tuple(top), cell_height, cell_width, gap, margin)
+
+
+def stacked(pages: Sequence[Image.Image], titles: Sequence[str]) -> Image.Image:
+    """Pages one below the other, each under its title, left edges in line.
+
+    Args:
+        pages: at least one.
+        titles: one a page.
+    """
+    size = max(16, round(max(page.width for page in pages) / 60))
+    font = ImageFont.load_default(size=size)
+    band = 2 * size
+    width, height = max(page.width for page in pages), sum(page.height + band for page in pages)
+    whole = Image.new("RGB", (width, height), PAGE_COLOUR)
+    draw = ImageDraw.Draw(whole)
+    top = 0
+    for page, title in zip(pages, titles, strict=True):
+        draw.text((2 * size, top + band), title, fill=TITLE_COLOUR, font=font, anchor="ls")
+        whole.paste(page, (0, top + band))
+        top += band + page.height
+    return whole
 
 
 def grid_columns(num_cells: int) -> int:
