@@ -84,7 +84,7 @@ def training_curves(metrics: Sequence[dict], path: Path | str) -> None:
             _train_curve(axis, updates, nats, PART_COLOURS[i % len(PART_COLOURS)], name)
         _finish(axis, [(updates, nats) for nats in parts])
     (rest or [top])[-1].set_xlabel("update")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def validation_curves(runs: Mapping[str, Sequence[dict]], path: Path | str) -> None:
@@ -116,7 +116,7 @@ def validation_curves(runs: Mapping[str, Sequence[dict]], path: Path | str) -> N
         raise ValueError("runs is empty: there is nothing to plot")
     axis.set_xlabel("update")
     _finish(axis, curves)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def kl_per_step(report: dict, path: Path | str) -> None:
@@ -139,8 +139,8 @@ def kl_per_step(report: dict, path: Path | str) -> None:
     axis.set_xlabel("step")
     axis.set_ylabel("KL, nats per image")
     axis.set_title(f"{sum(values):.2f} nats in {len(values)} steps", loc="left", fontsize=10, color=INK)
-    _plain_style(axis)
-    _save(figure, path)
+    plain_style(axis)
+    save_figure(figure, path)
 
 
 def _column(records: list[dict], key: str) -> np.ndarray:
@@ -172,10 +172,11 @@ def _finish(axis: Axes, curves: list[tuple[np.ndarray, np.ndarray]]) -> None:
             axis.set_title("some values lie above", loc="left", fontsize=8, color=GREY)
     axis.set_ylabel("nats per image")
     axis.legend(frameon=False, fontsize=9, loc="upper right")
-    _plain_style(axis)
+    plain_style(axis)
 
 
-def _plain_style(axis: Axes) -> None:
+def plain_style(axis: Axes) -> None:
+    """What all plots here look like."""
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
     for side in ("left", "bottom"):
@@ -186,6 +187,7 @@ def _plain_style(axis: Axes) -> None:
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _save(figure: Figure, path: Path | str) -> None:
+def save_figure(figure: Figure, path: Path | str) -> None:
+    """Write a plot whole or not at all; equal plots give equal bytes."""
     with replacing(path) as temporary:
         figure.savefig(temporary)
