@@ -18,6 +18,8 @@ VERBS = {
     "complete": ("complete", "fill in the hidden part of images, several times"),
     "compare": ("compare", "models side by side: nats, size, time, samples"),
     "classify": ("classify", "find a digit among clutter, glimpse by glimpse: train, evaluate, show"),
+    "zoom": ("zoom", "look at any picture through the attention: the paper's figure 4"),
+    "figures": ("figures", "the paper's figures, from the weights that come with the package"),
     "bench": ("bench", "speed of DRAW: milliseconds, memory, ratios measured in one run"),
     "data": ("inventory", "list the data sets, or get one"),
     "models": ("inventory", "list the weights that come with the package"),

@@ -110,7 +110,7 @@ def write_samples(model: AnyModel, dataset: Dataset | None, out: Path, count: in
     from drawnet.files import save_picture
     from drawnet.models.vae import VAE
 
-    *_, last = model.sample(count, generator=_generator(model, seed))
+    *_, last = model.sample(count, generator=generator_for(model, seed))
     images = last.canvas.cpu()
     neighbours = None
     if dataset is not None:
@@ -125,8 +125,8 @@ def write_samples(model: AnyModel, dataset: Dataset | None, out: Path, count: in
         device = next(model.parameters()).device
         save_picture(latent_manifold(lambda z: model.decode(z.to(device))), manifold)
         return [grid, manifold]
-    save_picture(drawing_sequence(model.sample(NUM_SEQUENCES, generator=_generator(model, seed))), sequence)
-    save_animation(model.sample(NUM_ANIMATED, generator=_generator(model, seed)), gif, webp)
+    save_picture(drawing_sequence(model.sample(NUM_SEQUENCES, generator=generator_for(model, seed))), sequence)
+    save_animation(model.sample(NUM_ANIMATED, generator=generator_for(model, seed)), gif, webp)
     return [grid, sequence, gif, webp]
 
 
@@ -135,7 +135,7 @@ def write_reconstruction(model: LatentModel, dataset: Dataset, out: Path, count:
     from drawnet.figures.sequence import reconstruction_sheet
     from drawnet.files import save_picture
 
-    generator = _generator(model, seed)
+    generator = generator_for(model, seed)
     x = some_test_images(dataset, count, seed).to(generator.device)
     path = out / "reconstruction.png"
     save_picture(reconstruction_sheet(x, model.reconstruct(x, generator=generator)), path)
@@ -157,7 +157,8 @@ def some_test_images(dataset: Dataset, count: int, seed: int) -> torch.Tensor:
     return dataset.test.batch(spread_indices(count, len(dataset.test)), torch.Generator().manual_seed(seed))
 
 
-def _generator(model: AnyModel, seed: int) -> torch.Generator:
+def generator_for(model: AnyModel, seed: int) -> torch.Generator:
+    """A seeded generator on the model's device."""
     import torch
 
     return torch.Generator(next(model.parameters()).device).manual_seed(seed)

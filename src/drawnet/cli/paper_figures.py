@@ -1,0 +1,299 @@
+"""The figures of the DRAW paper, each a function that makes its files from weights that come with the package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from drawnet.cli.pictures import generator_for, some_test_images
+
+if TYPE_CHECKING:
+    from drawnet.checkpoint import Checkpoint
+    from drawnet.data import Dataset
+    from drawnet.models.draw import Draw
+
+NUM_ROWS = 8  # of a drawing sequence
+NUM_SAMPLES = {1: 64, 3: 36}  # shown, by channels: colour does not compress
+NUM_COMPARED = 500  # samples, and as many test images, whose nearest training images are looked up
+NUM_COUNTED = 1000  # drawings of two digits
+NUM_ANIMATED = 24
+NUM_READ = 6
+
+# Data whose licence allows that its images are shown in published pictures.
+MAY_BE_SHOWN = ("mnist", "binarized-mnist", "mnist-two-digits")
+
+
+class SkippedError(Exception):
+    """A figure cannot be made here; the message says for want of what."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What all figures are made with.
+
+    Attributes:
+        out: folder for the files.
+        seed: of everything drawn.
+        device: where the models draw.
+        with_neighbours: show images of data sets whose licence does not say that they may be published.
+        command: the command that asks for the figures, for JSON files.
+    """
+
+    out: Path
+    seed: int
+    device: str
+    with_neighbours: bool
+    command: str
+
+    def checkpoint(self, *names: str) -> tuple[Checkpoint, str]:
+        """The first of these weights that are shipped, and a note that names them and the better ones missing.
+
+        Raises:
+            SkippedError: none of them are.
+        """
+        from drawnet.checkpoint import read_checkpoint, shipped_models
+
+        shipped = shipped_models()
+        found = next((name for name in names if name in shipped), None)
+        missing = " and ".join(names[: names.index(found)] if found else names)
+        if found is None:
+            raise SkippedError(f"weights {missing} are not shipped yet")
+        return read_checkpoint(shipped[found]), f"of {found}" + (f"; {missing} not shipped yet" if missing else "")
+
+    def model(self, checkpoint: Checkpoint) -> Draw:
+        """The network, where it is to draw."""
+        from drawnet.models.draw import Draw
+
+        model = checkpoint.load_model().to(self.device)
+        assert isinstance(model, Draw), checkpoint.path
+        return model
+
+    def dataset(self, checkpoint: Checkpoint) -> Dataset | None:
+        """What the checkpoint was trained on; None where it is not to be had here."""
+        from drawnet.data import load_dataset
+
+        try:
+            return load_dataset(checkpoint.config.dataset, checkpoint.config.images)
+        except (ValueError, OSError):
+            return None
+
+    def may_show(self, checkpoint: Checkpoint) -> bool:
+        """Whether images that the checkpoint was trained on may stand in a picture."""
+        return self.with_neighbours or checkpoint.config.dataset in MAY_BE_SHOWN
+
+
+@dataclass(frozen=True)
+class Made:
+    """The files of a figure, and what is to be said of them in a line."""
+
+    paths: tuple[Path, ...]
+    note: str
+
+
+def sequence_with_attention(desk: Desk) -> Made:
+    """Figure 1: MNIST digits drawn step by step."""
+    from drawnet.figures.sequence import drawing_sequence
+    from drawnet.files import save_picture
+
+    checkpoint, note = desk.checkpoint("mnist", "mnist-quick")
+    model, path = desk.model(checkpoint), desk.out / "figure-1.png"
+    save_picture(drawing_sequence(model.sample(NUM_ROWS, generator=generator_for(model, desk.seed))), path)
+    return Made((path,), note)
+
+
+def three_patches(desk: Desk) -> Made:
+    """Figure 3: patches of small and large stride and sigma, of the first three among MNIST's training images."""
+    import torch
+
+    from drawnet.data import load_dataset
+    from drawnet.figures.zoom import patches_sheet
+    from drawnet.files import save_picture
+    from drawnet.nn.attention import Window
+
+    image = load_dataset("mnist").train.intensities(torch.tensor([7]))[0]
+    center, stride, sigma, gamma = map(torch.tensor, ([14.5] * 3, [0.9, 2.2, 2.2], [1.6, 0.5, 2.2], [1.0] * 3))
+    path = desk.out / "figure-3.png"
+    save_picture(patches_sheet(image, Window(center, center, stride, sigma, gamma, grid_size=12)), path)
+    return Made((path,), "of an MNIST digit")
+
+
+def zooming(desk: Desk) -> Made:
+    """Figure 4: `drawnet zoom` with its defaults on a generated picture."""
+    from drawnet.cli.zoom import ZoomOptions, windows_from
+    from drawnet.figures.scene import house_by_the_hills
+    from drawnet.figures.zoom import zoom_sheet
+    from drawnet.files import save_picture
+
+    image, path = house_by_the_hills(), desk.out / "figure-4.png"
+    save_picture(zoom_sheet(image, windows_from(ZoomOptions(Path()), *image.shape[1:])), path)
+    return Made((path,), "of a generated picture")
+
+
+def glimpses(desk: Desk) -> Made:
+    """Figure 5: a classifier's rectangles walking to the digit."""
+    from drawnet.data.cluttered_mnist import load_cluttered_mnist
+    from drawnet.evaluate import spread_indices
+    from drawnet.figures.glimpses import glimpse_sheet
+    from drawnet.files import save_picture
+
+    checkpoint, note = desk.checkpoint("cluttered-100-glimpses-8", "cluttered-100-glimpses-4")
+    model, path = checkpoint.load_classifier().to(desk.device), desk.out / "figure-5.png"
+    test = load_cluttered_mnist(checkpoint.config.dataset).test
+    batch = test.batch(spread_indices(NUM_ROWS, len(test)))
+    save_picture(glimpse_sheet(batch.images, model.look(batch.images.to(desk.device)), batch.labels), path)
+    return Made((path,), note)
+
+
+def mnist_samples(desk: Desk) -> Made:
+    """Figure 6: MNIST samples, the nearest training images, and how near they are."""
+    return _samples(desk, "figure-6", "mnist", "mnist-quick")
+
+
+def sequences_with_and_without(desk: Desk) -> Made:
+    """Figures 1 and 7: the same number of steps with and without attention."""
+    from drawnet.figures.sequence import sequences_beside
+    from drawnet.files import save_picture
+
+    without, _ = desk.checkpoint("mnist-no-attention")
+    with_attention, note = desk.checkpoint("mnist", "mnist-quick")
+    models = {
+        "with attention": desk.model(with_attention),
+        "without attention": desk.model(without),
+    }
+    path = desk.out / "figure-7.png"
+    drawings = {
+        name: model.sample(NUM_ROWS // 2, generator=generator_for(model, desk.seed)) for name, model in models.items()
+    }
+    save_picture(sequences_beside(drawings), path)
+    return Made((path,), f"{note} and of mnist-no-attention")
+
+
+def two_digits(desk: Desk) -> Made:
+    """Figure 8: two digits, and how often one is finished before the other."""
+    from drawnet.figures.sequence import drawing_sequence
+    from drawnet.files import save_picture, write_json
+    from drawnet.stroke_order import count_sequential
+
+    checkpoint, note = desk.checkpoint("mnist-two-digits")
+    model = desk.model(checkpoint)
+    path, path_json = desk.out / "figure-8.png", desk.out / "figure-8.json"
+    save_picture(drawing_sequence(model.sample(NUM_ROWS, generator=generator_for(model, desk.seed))), path)
+    count = count_sequential(model, NUM_COUNTED, generator=generator_for(model, desk.seed))
+    content = {
+        "model": checkpoint.path.name,
+        **vars(count),
+        "share": count.share if count.num_two_places else None,
+        "standard_error": count.standard_error if count.num_two_places else None,
+        "shuffled": count.shuffled if count.num_two_places else None,
+        "seed": desk.seed,
+        "command": desk.command,
+    }
+    write_json(path_json, content)
+    return Made((path, path_json), f"{note}; {count}")
+
+
+def svhn_samples(desk: Desk) -> Made:
+    """Figure 9: SVHN samples."""
+    return _samples(desk, "figure-9", "svhn")
+
+
+def svhn_sequences(desk: Desk) -> Made:
+    """Figure 10: house numbers drawn step by step; and read, with both windows.
+
+    What is read are the network's own drawings, and test images where those may be shown.
+    """
+    from drawnet.figures.sequence import drawing_sequence, reconstruction_sheet
+    from drawnet.files import save_picture
+
+    checkpoint, note = desk.checkpoint("svhn")
+    model = desk.model(checkpoint)
+    generator = generator_for(model, desk.seed)
+    path, path_reading = desk.out / "figure-10.png", desk.out / "figure-10-reading.png"
+    frames = list(model.sample(NUM_ROWS // 2, generator=generator))
+    save_picture(drawing_sequence(frames), path)
+    x, what = frames[-1].canvas, "its own drawings"
+    if desk.may_show(checkpoint) and (dataset := desk.dataset(checkpoint)) is not None:
+        x, what = some_test_images(dataset, len(x), desk.seed).to(x.device), "test images"
+    save_picture(reconstruction_sheet(x, model.reconstruct(x, generator=generator)), path_reading)
+    return Made((path, path_reading), f"{note}; it reads {what}")
+
+
+def curves(desk: Desk) -> Made:
+    """Figure 11: nats while training."""
+    from drawnet.figures.curves import read_metrics, training_curves
+
+    checkpoint, note = desk.checkpoint("svhn", "mnist", "mnist-quick")
+    path = desk.out / "figure-11.png"
+    training_curves(read_metrics(checkpoint.path / "metrics.jsonl"), path)
+    return Made((path,), note)
+
+
+def cifar10_samples(desk: Desk) -> Made:
+    """Figure 12: CIFAR-10 samples, the nearest training images, and how near they are."""
+    return _samples(desk, "figure-12", "cifar10")
+
+
+def video(desk: Desk) -> Made:
+    """The paper's video: digits being drawn; and digits being read and drawn again."""
+    from drawnet.figures.animation import save_animation, save_reading_animation
+
+    checkpoint, note = desk.checkpoint("mnist", "mnist-quick")
+    model = desk.model(checkpoint)
+    generator = generator_for(model, desk.seed)
+    drawing, reading = (
+        [desk.out / f"{what}{suffix}" for suffix in (".gif", ".webp")] for what in ("drawing", "reading")
+    )
+    save_animation(model.sample(NUM_ANIMATED, generator=generator), *drawing)
+    if (dataset := desk.dataset(checkpoint)) is None:
+        return Made(tuple(drawing), f"{note}; without reading, data set {checkpoint.config.dataset} is not there")
+    x = some_test_images(dataset, NUM_READ, desk.seed).to(generator.device)
+    save_reading_animation(x, model.reconstruct(x, generator=generator), *reading)
+    return Made((*drawing, *reading), note)
+
+
+FIGURES: dict[str, Callable[[Desk], Made]] = {
+    "1": sequence_with_attention,
+    "3": three_patches,
+    "4": zooming,
+    "5": glimpses,
+    "6": mnist_samples,
+    "7": sequences_with_and_without,
+    "8": two_digits,
+    "9": svhn_samples,
+    "10": svhn_sequences,
+    "11": curves,
+    "12": cifar10_samples,
+    "video": video,
+}
+
+
+def _samples(desk: Desk, name: str, *weights: str) -> Made:
+    """A grid, beside the nearest training images where they may be shown; their distances, as a plot and as JSON."""
+    import torch
+
+    from drawnet.figures.neighbours import distance_histogram, distance_summary, neighbour_distances
+    from drawnet.figures.samples import nearest_images, sample_grid
+    from drawnet.files import save_picture, write_json
+
+    checkpoint, note = desk.checkpoint(*weights)
+    model = desk.model(checkpoint)
+    *_, last = model.sample(NUM_COMPARED, generator=generator_for(model, desk.seed))
+    images = last.canvas.cpu()
+    shown = images[: NUM_SAMPLES[images.shape[1]]]
+    grid, plot, numbers = (desk.out / f"{name}{rest}" for rest in (".png", "-distances.png", "-distances.json"))
+    dataset, neighbours = desk.dataset(checkpoint), None
+    if dataset is not None and desk.may_show(checkpoint):
+        neighbours = dataset.train.intensities(nearest_images(shown, dataset.train)[0])
+    save_picture(sample_grid(shown, neighbours), grid)
+    if dataset is None:
+        return Made((grid,), f"{note}; no nearest images, data set {checkpoint.config.dataset} is not there")
+    distances = neighbour_distances(images, dataset, generator=torch.Generator().manual_seed(desk.seed))
+    summary = distance_summary(distances)
+    distance_histogram(distances, plot)
+    content = {"model": checkpoint.path.name, "dataset": dataset.name, "distances": summary}
+    write_json(numbers, {**content, "seed": desk.seed, "command": desk.command})
+    medians = ", ".join(f"{group} {row['0.5']:.2f}" for group, row in summary.items())
+    hidden = "" if neighbours is not None else "; neighbours left out (see --with-neighbours)"
+    return Made((grid, plot, numbers), f"{note}; median distance to the nearest training image: {medians}{hidden}")
