@@ -24,6 +24,9 @@ SMALLER = {
     "sample": "--count 4",
     "reconstruct": "--count 2",
     "bench": "--work sample --implementations plain engine-float32 --batch-size 1 --rounds 1 --threads 1",
+    "classify train": "--epochs 0.004 --num-validation-images 10 --hidden-size 8 --batch-size 10",
+    "classify evaluate": "--num-images 10",
+    "classify show": "--count 1",
 }
 ALL_MODULES = [module.name for module in pkgutil.walk_packages(drawnet.__path__, "drawnet.")]
 MODULES = [name for name in ALL_MODULES if not name.endswith("__main__")]  # importing that runs it
@@ -50,7 +53,8 @@ def test_readme_commands(command: str, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     make_own_images(tmp_path)
     arguments = shlex.split(command)[1:]
-    assert main(arguments + SMALLER.get(arguments[0], "").split() + smaller_model(arguments)) == 0
+    verb = " ".join(arguments[: 2 if arguments[0] == "classify" else 1])
+    assert main(arguments + SMALLER.get(verb, "").split() + smaller_model(arguments)) == 0
 
 
 def smaller_model(arguments: list[str]) -> list[str]:
@@ -92,6 +96,8 @@ REPORTS = sorted((ROOT / "results").glob("*/report.json"))
 def test_numbers_in_the_documents_are_those_of_the_reports(path: Path) -> None:
     report = json.loads(path.read_text())
     row = f"{report['nats']['mean']:.2f} ± {report['nats']['standard_error']:.2f}"
+    if "error" in report:  # of a classifier, in percent
+        row = f"{100 * report['error']['mean']:.2f} ± {100 * report['error']['standard_error']:.2f}"
     assert row in (ROOT / "results" / "README.md").read_text()
     assert f"{report['updates']:,}" in (ROOT / "results" / "README.md").read_text()
     assert row in README
