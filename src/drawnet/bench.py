@@ -25,6 +25,7 @@ from typing import Any, Literal, get_args
 
 import drawnet
 from drawnet.models.draw import DrawConfig
+from drawnet.presets import PRESETS
 
 Work = Literal["train", "sample", "evaluate"]
 Implementation = Literal["plain", "engine-float32", "engine-mixed", "jax", "products"]
@@ -35,13 +36,17 @@ PACKAGES = Path(drawnet.__file__).parents[1]  # where `import drawnet` looks
 JAX_SCRIPT = PACKAGES.parent / "benchmarks" / "jax_draw.py"
 SETTLE_SECONDS = 0.02  # OpenMP's threads wait actively for some milliseconds after their work
 
+
+def _network(preset: str) -> DrawConfig:
+    model = PRESETS[preset]().model
+    assert isinstance(model, DrawConfig)
+    return model
+
+
 # Table 3 of the paper, and its MNIST network without attention. The 100 x 100 row is a classifier, which has neither
 # latents nor a writer: 100 latents and a writing grid of the reader's size are ours.
 ROWS: dict[str, DrawConfig] = {
-    "mnist": DrawConfig(),
-    "mnist-no-attention": DrawConfig(read_size=None, write_size=None),
-    "svhn": DrawConfig(54, 54, 3, num_glimpses=32, hidden_size=800, latent_size=100, read_size=12, write_size=12),
-    "cifar10": DrawConfig(32, 32, 3, num_glimpses=64, hidden_size=400, latent_size=200, read_size=5, write_size=5),
+    **{preset: _network(preset) for preset in ("mnist", "mnist-no-attention", "svhn", "cifar10")},
     "cluttered-generative": DrawConfig(100, 100, 1, num_glimpses=8, read_size=12, write_size=12),
 }
 SCANS: dict[Scan, tuple[int, ...]] = {
