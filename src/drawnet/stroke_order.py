@@ -13,7 +13,8 @@ The paper says that it "usually" does and gives no count. Ours, for one drawing 
    ink is out of place: written at the second place up to s or at the first after s.
 
 Steps of one and the same drawing in random order are sequential now and then, too, above all where few steps leave
-most of the ink; the count stands beside the mean of that probability.
+most of the ink; the count stands beside the mean of that probability. It says in which order ink is laid, and not
+why: a window that sweeps once over the canvas, as it can before any training, finishes what it passes, too.
 """
 
 from __future__ import annotations
