@@ -167,7 +167,7 @@ def sequences_with_and_without(desk: Desk) -> Made:
         name: model.sample(NUM_ROWS // 2, generator=generator_for(model, desk.seed)) for name, model in models.items()
     }
     save_picture(sequences_beside(drawings), path)
-    return Made((path,), f"{note} and of mnist-no-attention")
+    return Made((path,), f"of mnist-no-attention and {note}")
 
 
 def two_digits(desk: Desk) -> Made:
@@ -242,15 +242,14 @@ def video(desk: Desk) -> Made:
     checkpoint, note = desk.checkpoint("mnist", "mnist-quick")
     model = desk.model(checkpoint)
     generator = generator_for(model, desk.seed)
-    drawing, reading = (
-        [desk.out / f"{what}{suffix}" for suffix in (".gif", ".webp")] for what in ("drawing", "reading")
-    )
-    save_animation(model.sample(NUM_ANIMATED, generator=generator), *drawing)
+    names = ("drawing.gif", "drawing.webp", "reading.gif", "reading.webp")
+    gif, webp, reading_gif, reading_webp = (desk.out / name for name in names)
+    save_animation(model.sample(NUM_ANIMATED, generator=generator), gif, webp)
     if (dataset := desk.dataset(checkpoint)) is None:
-        return Made(tuple(drawing), f"{note}; without reading, data set {checkpoint.config.dataset} is not there")
+        return Made((gif, webp), f"{note}; without reading, data set {checkpoint.config.dataset} is not there")
     x = some_test_images(dataset, NUM_READ, desk.seed).to(generator.device)
-    save_reading_animation(x, model.reconstruct(x, generator=generator), *reading)
-    return Made((*drawing, *reading), note)
+    save_reading_animation(x, model.reconstruct(x, generator=generator), reading_gif, reading_webp)
+    return Made((gif, webp, reading_gif, reading_webp), note)
 
 
 FIGURES: dict[str, Callable[[Desk], Made]] = {

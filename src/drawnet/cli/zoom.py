@@ -139,5 +139,5 @@ def windows_from(options: ZoomOptions, height: int, width: int) -> Window:
         return list(values) * (num_rows // len(values))
 
     x, y = zip(*rows("center", center), strict=True)
-    lengths = (rows(name, values) for name, values in given.items())
-    return Window(*(torch.tensor(values, dtype=torch.float32) for values in (x, y, *lengths)), options.grid_size)
+    parameters = (x, y, *(rows(name, values) for name, values in given.items()))
+    return Window(*(torch.tensor(v, dtype=torch.float32) for v in parameters), grid_size=options.grid_size)
