@@ -33,3 +33,12 @@ def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left") as raised, replacing(tmp_path / "picture.png"):
         raise OSError(errno.ENOSPC, "No space left on device")  # as a write to an open file does
     assert raised.value.filename == str(tmp_path / "picture.png")
+
+
+def test_a_folder_that_takes_no_files_is_told_with_the_name_that_was_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    (tmp_path / ".partial-a.txt").symlink_to(tmp_path / "nowhere" / "a.txt")
+    with pytest.raises(FileNotFoundError) as caught, replacing(path) as temporary:
+        temporary.write_text("content")
+    assert caught.value.filename == str(path)
+    assert not list(tmp_path.iterdir())

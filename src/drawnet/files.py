@@ -25,9 +25,10 @@ def replacing(path: Path | str) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        if error.errno is None or error.filename is not None:
+        if error.errno is None or str(error.filename or temporary) != str(temporary):
             raise
-        raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk does not say which file
+        # A full disk does not say which file, and other reasons name the temporary one.
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -17,7 +17,7 @@ class FiguresOptions:
         out: folder for the files, made if missing.
         only: which: 1, 3 to 12, or video; without it all. Figure 2 is a diagram.
         seed: of everything drawn; the same seed gives the same files.
-        with_neighbours: show images of SVHN and CIFAR-10, too, whose licences do not allow to publish them.
+        with_neighbours: show images of SVHN and CIFAR-10, too, whose terms do not say that they may be published.
         threads: CPU threads.
         device: cpu, cuda, ...
     """
