@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from drawnet.data import load_dataset
 from drawnet.models.draw import Draw, DrawConfig
 from drawnet.models.frame import Frame
 from drawnet.nn.attention import Window
@@ -90,6 +91,55 @@ def test_ink_is_what_is_added_and_kept():
     s = strokes(iter(frames), torch.tensor([[[0.5, 0.25, 0.0]]]))
     assert s.ink.tolist() == [[0.75 * 0.5, 1.0]]
     assert (s.x[0, 0].item(), s.y[0, 0].item()) == A
+
+
+def strips(digit: torch.Tensor, left: int, top: int) -> list[tuple[torch.Tensor, tuple[float, float]]]:
+    """A digit at a place of the canvas in strips from top to bottom, each with the centre of its ink."""
+    painted = []
+    for first in range(0, 28, 3):
+        part = torch.zeros(60, 60)
+        part[top + first : top + first + 3, left : left + 28] = digit[first : first + 3]
+        if part.sum() > 0:
+            rows, columns = (part.sum(axis) @ torch.arange(1.0, 61) / part.sum() for axis in (1, 0))
+            painted.append((part, (columns.item(), rows.item())))
+    return painted
+
+
+def painted(steps: list[tuple[torch.Tensor, tuple[float, float]]]) -> list[Frame]:
+    """Strips laid one after the other, the first of them on a canvas that a wide window has just cleared."""
+    canvas = torch.zeros(60, 60)
+    frames = [Frame(canvas.expand(1, 1, 60, 60), write=window([(30.5, 30.5)]))]
+    for part, place in steps:
+        canvas = (canvas + part).clamp(max=1)
+        frames.append(Frame(canvas.expand(1, 1, 60, 60), write=window([place])))
+    return frames
+
+
+def test_real_digits_painted_in_turn_and_by_turns():
+    num_drawings = 40
+    digits = load_dataset("mnist").train.intensities(torch.arange(2 * num_drawings))[:, 0]
+    generator, start = seeded(), torch.full((1, 60, 60), 0.1)
+    counts = dict.fromkeys(("in turn", "by turns", "half and half", "on top of each other"), (0, 0))
+    for i in range(num_drawings):
+        (left, other_left), (top, other_top) = torch.randint(0, 33, (2, 2), generator=generator).tolist()
+        a, b = strips(digits[2 * i], left, top), strips(digits[2 * i + 1], other_left, other_top)
+        half_a, half_b = len(a) // 2, len(b) // 2
+        orders = {
+            "in turn": a + b,
+            "by turns": [step for pair in zip(a, b, strict=False) for step in pair],
+            "half and half": a[:half_a] + b[:half_b] + a[half_a:] + b[half_b:],
+            "on top of each other": a + strips(digits[2 * i + 1], left, top),
+        }
+        for name, steps in orders.items():
+            result = stroke_order(strokes(painted(steps), start), generator=seeded(), num_shuffles=1)
+            apart, sequential = counts[name]
+            counts[name] = apart + result.num_two_places, sequential + result.num_sequential
+    assert counts["on top of each other"] == (0, 0)
+    apart = counts["in turn"][0]
+    assert apart > num_drawings / 5
+    assert counts["in turn"] == (apart, apart)
+    assert counts["by turns"][1] == 0
+    assert counts["half and half"][1] <= 0.1 * apart
 
 
 def slow_sequential(x: np.ndarray, y: np.ndarray, ink: np.ndarray) -> tuple[bool, bool]:

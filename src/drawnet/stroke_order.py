@@ -30,9 +30,9 @@ from torch import Tensor
 from drawnet.models.draw import Draw
 from drawnet.models.frame import Frame
 
-# Half the side of a digit's 28 x 28 box. The ink of a single digit, spread evenly over its 20 pixels, would be split
-# into halves that are 10 apart.
-MIN_DISTANCE = 14.0
+# The side of the box that MNIST's digits fill: nearer ones have strokes on each other's side of the split. The ink of
+# a single digit, spread evenly over it, would be split into halves that are 10 apart.
+MIN_DISTANCE = 20.0
 MIN_SHARE = 0.2
 TOLERANCE = 0.1
 
