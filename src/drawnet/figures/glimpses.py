@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
+import torch
 from jaxtyping import Float, Int64
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -11,9 +14,11 @@ from drawnet.figures.drawing import READ_COLOUR, WRITE_COLOUR, draw_window, scal
 from drawnet.figures.sequence import shown_steps
 from drawnet.figures.sheet import PAGE_COLOUR, arrange
 from drawnet.models.classification import Look
+from drawnet.nn.attention import Window
 
-CELL_SIDE = 140
-TEXT_SHARE = 6  # the line under a row is one part in so many of a cell's height
+CELL_SIDE = 200
+BLUR = 1e6  # sigma whose line is the thinnest, pixels
+TEXT_SHARE = 8  # the line under a row is one part in so many of a cell's height
 
 
 def glimpse_sheet(
@@ -48,7 +53,7 @@ def glimpse_sheet(
         row = []
         for step in steps:
             cell = picture
-            for window in look.glimpses[step - 1]:
+            for window in shown_windows(look.glimpses[step - 1]):
                 cell = draw_window(cell, window, i, READ_COLOUR, scale)
             row.append(_with_line(cell, text_height))
         rows.append([*row, _with_line(picture, text_height)])
@@ -61,6 +66,13 @@ def glimpse_sheet(
         place = (sheet.left[0], top + height + text_height / 2)
         draw.text(place, f"predicted {probable}, true {label}", fill=colour, font=font, anchor="lm")
     return page
+
+
+def shown_windows(windows: tuple[Window, ...]) -> tuple[Window, ...]:
+    """A window alone says by its line how sharp it is; several get the thinnest line, or they would hide the image."""
+    if len(windows) == 1:
+        return windows
+    return tuple(dataclasses.replace(w, sigma=torch.full_like(w.sigma, BLUR)) for w in windows)
 
 
 def _with_line(picture: np.ndarray, text_height: int) -> np.ndarray:
