@@ -119,6 +119,18 @@ def test_a_run_folder_is_not_overwritten(tmp_path: Path) -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in final_state(tmp_path).items())
 
 
+def test_a_resumed_run_may_have_a_longer_plan(tmp_path: Path) -> None:
+    list(run(toy_config(), toy_dataset(), tmp_path))
+    longer = toy_config(epochs=8.0)
+    events = [e for e in run(longer, toy_dataset(), tmp_path, resume=True) if isinstance(e, StepRecord)]
+    assert [e.update for e in events] == list(range(31, 49))
+    first = 0.004 * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * 30 / 48)))  # where the longer plan is by then
+    assert events[0].learning_rate == pytest.approx(first)
+    checkpoint = newest_checkpoint(tmp_path)
+    assert checkpoint is not None
+    assert checkpoint.config == longer
+
+
 def test_a_diverging_run_stops_with_the_last_good_weights(tmp_path: Path) -> None:
     events = run(with_training(toy_config(epochs=20.0), clip_norm=1e38, learning_rate=1e30), toy_dataset(), tmp_path)
     with pytest.raises(TrainingDivergedError):

@@ -118,7 +118,8 @@ def run(
         dataset: its images; with labels, where the model is a classifier. Training and validation images are used,
             test images are not.
         run_dir: made if missing.
-        resume: go on from the newest checkpoint in `run_dir`, bit for bit; without one, start.
+        resume: go on from the newest checkpoint in `run_dir`, bit for bit; without one, start. With other epochs or
+            minutes, the learning rate goes on from where that plan would be by now.
         device: where to train.
         compile: see `Training`.
         tensorboard: write TensorBoard event files into `run_dir`/tensorboard too.
@@ -133,8 +134,12 @@ def run(
     checkpoint = newest_checkpoint(run_dir)
     if not resume and (checkpoint is not None or (run_dir / "metrics.jsonl").exists()):
         raise ValueError(f"{run_dir} already holds a run: go on with --resume or choose another --run-dir")
-    if checkpoint is not None and checkpoint.config != config:
-        raise ValueError(f"{run_dir} holds a run of other settings: {_differences(checkpoint.config, config)}")
+    if checkpoint is not None:
+        plan = {"epochs": config.training.epochs, "minutes": config.training.minutes}
+        training_before = dataclasses.replace(checkpoint.config.training, **plan)
+        before = dataclasses.replace(checkpoint.config, training=training_before)
+        if before != config:
+            raise ValueError(f"{run_dir} holds a run of other settings: {_differences(before, config)}")
 
     model = new_classifier(config, dataset) if isinstance(dataset, LabelledDataset) else new_model(config, dataset)
     training = Training(model.to(device), dataset.train, config.training, compile=compile)

@@ -40,7 +40,7 @@ class TrainOptions:
     Attributes:
         config: the run; its fields are flags of their own.
         run_dir: where everything goes; runs/PRESET if not given.
-        resume: go on from the newest checkpoint in the run folder.
+        resume: go on from the newest checkpoint in the run folder; epochs or minutes may be others than before.
         threads: CPU threads.
         device: cpu, cuda, ...
         compile: torch.compile the gradient of plain PyTorch; for GPUs.
