@@ -18,7 +18,7 @@ NUM_ROWS = 8  # of a drawing sequence
 NUM_SAMPLES = {1: 64, 3: 36}  # shown, by channels: colour does not compress
 NUM_COMPARED = 500  # samples, and as many test images, whose nearest training images are looked up
 NUM_COUNTED = 1000  # drawings of two digits
-NUM_ANIMATED = 24
+NUM_ANIMATED = 9
 NUM_READ = 6
 
 # Data whose licence allows that its images are shown in published pictures.
