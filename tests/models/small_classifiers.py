@@ -38,7 +38,7 @@ def small_ram(scale: float = 0.5, seed: int = 0, **sizes: float) -> RAM:
 
 
 def small_conv_classifier(**sizes: int) -> ConvClassifier:
-    defaults = {"height": 12, "width": 11, "num_maps": 2, "kernel_size": 3, "hidden_size": 5, "num_classes": 3}
+    defaults = {"height": 20, "width": 15, "num_maps": 2, "kernel_size": 3, "hidden_size": 5, "num_classes": 3}
     return randomised(ConvClassifier(ConvClassifierConfig(**{**defaults, **sizes})))  # type: ignore[return-value]
 
 

@@ -31,15 +31,24 @@ def convolved(planes: list, weight: list, bias: list, stride: int) -> list:
     return maps
 
 
+def pooled(planes: list) -> list:
+    """The largest of every 2 x 2 values; an odd last row or column is pooled alone, `[map][row][column]`."""
+    corners = [range(0, size, 2) for size in (len(planes[0]), len(planes[0][0]))]
+    return [
+        [[max(v for line in plane[i : i + 2] for v in line[j : j + 2]) for j in corners[1]] for i in corners[0]]
+        for plane in planes
+    ]
+
+
 @pytest.mark.parametrize("num_channels", [1, 3])
-def test_the_forward_pass_is_two_convolutions_and_a_hidden_layer(num_channels: int) -> None:
+def test_the_forward_pass_is_two_convolutions_pooling_and_a_hidden_layer(num_channels: int) -> None:
     model = small_conv_classifier(num_channels=num_channels)
     x, labels = images_and_labels(model, 2)
     w = {name: value.tolist() for name, value in model.state_dict().items()}
     nats = model.loss(x, labels).nats
     for n in range(len(x)):
         maps = convolved(x[n].tolist(), w["first.weight"], w["first.bias"], 2)
-        maps = convolved(maps, w["second.weight"], w["second.bias"], 2)
+        maps = pooled(convolved(maps, w["second.weight"], w["second.bias"], 2))
         assert (len(maps[0]), len(maps[0][0])) == model.config.map_size
         values = [v for rows in maps for line in rows for v in line]
         for layer in ("hidden", "classify"):
