@@ -167,16 +167,6 @@ def test_the_engine_is_the_glimpse_classifiers_too() -> None:
         toy_training("conv-classifier", objective="wake-sleep")
 
 
-def test_a_limit_on_the_gradient_of_places_is_the_glimpse_classifiers_alone() -> None:
-    training = toy_training("glimpse-classifier", location_clip=2.0)
-    assert training.model.location_clip == 2
-    assert math.isfinite(training.step().nats)
-    assert toy_training("glimpse-classifier").model.location_clip == 0
-    for model in ("ram", "conv-classifier"):
-        with pytest.raises(ValueError, match=r"location_clip is 2\.0: it is for glimpses, not for"):
-            toy_training(model, location_clip=2.0)
-
-
 def test_a_classifier_that_does_not_fit_its_images_is_named(tmp_path: Path) -> None:
     for field, value in (("height", 12), ("num_classes", 10)):
         config = toy_classifier_config()

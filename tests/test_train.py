@@ -189,7 +189,6 @@ def test_minutes_end_the_run_on_time() -> None:
         ({"beta1": 1.0}, "beta1"),
         ({"average_decay": 1.0}, "average_decay"),
         ({"warmup_updates": -1}, "warmup_updates"),
-        ({"location_clip": -1.0}, "location_clip"),
         ({"seed": -1}, "seed"),
     ],
 )

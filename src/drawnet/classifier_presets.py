@@ -29,7 +29,7 @@ def classifier_run(dataset: str, model: ClassifierConfig) -> RunConfig:
     training = TrainingConfig(minutes=60, learning_rate=1e-3, num_validation_images=5000)
     if isinstance(model, GlimpseClassifierConfig):
         # Its gradient passes through every place it looked at, and explodes for some images (docs/design.md).
-        training = dataclasses.replace(training, clip_norm=1.0, location_clip=2.0)
+        training = dataclasses.replace(training, learning_rate=3e-4, clip_norm=1.0)
     elif isinstance(model, RAMConfig):
         # The policy learns from a noisy gradient, which is not to decide how far everything else moves.
         training = dataclasses.replace(training, clip="per-tensor")

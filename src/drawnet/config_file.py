@@ -13,12 +13,11 @@ from drawnet.models.registry import CONFIGS, type_name
 from drawnet.presets import RunConfig
 from drawnet.train import TrainingConfig
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 3
 # Keys of `training` that a version was the first to have, and what was done before.
 ADDED: dict[int, dict[str, Any]] = {
     2: {"optimizer": "adam", "objective": "likelihood", "weight_prior": False},
     3: {"engine": "plain"},
-    4: {"location_clip": 0.0},
 }
 
 

@@ -46,8 +46,6 @@ class TrainingConfig:
         beta2: Adam's and RMSProp's decay of the second moment.
         clip: "global" scales the whole gradient to at most `clip_norm`, "per-tensor" each parameter's alone.
         clip_norm: largest L2 norm of a gradient.
-        location_clip: for the classifier by glimpses, how many times as long as the batch's median an image's gradient
-            of the five numbers that place a glimpse may be; 0 is no limit.
         average_decay: decay of the exponential moving average of the weights that is evaluated and kept; 0 turns
             averaging off.
         num_validation_images: how many validation images, evenly spread, are looked at during training.
@@ -75,7 +73,6 @@ class TrainingConfig:
     beta2: float = 0.999
     clip: Literal["global", "per-tensor"] = "global"
     clip_norm: float = 5.0
-    location_clip: float = 0.0
     average_decay: float = 0.999
     num_validation_images: int = 2000
     num_validations: int = 20
@@ -86,7 +83,7 @@ class TrainingConfig:
         if (self.epochs is None) == (self.minutes is None):
             raise ValueError(f"epochs is {self.epochs} and minutes is {self.minutes}: give exactly one of them")
         above_zero = ("epochs", "minutes", "batch_size", "learning_rate", "clip_norm", "num_validation_images")
-        at_least_zero = ("final_learning_rate", "warmup_updates", "location_clip", "num_validations", "seed")
+        at_least_zero = ("final_learning_rate", "warmup_updates", "num_validations", "seed")
         below_one = ("beta1", "beta2", "average_decay")
         for field in above_zero:
             value = getattr(self, field)
@@ -147,8 +144,8 @@ class Training:
         averaged_model: a copy of the model that carries the averaged weights; this is the one to evaluate.
 
     Raises:
-        ValueError: the objective is wake-sleep and the model has no wake-sleep loss, or the engine is DRAW's or
-            `location_clip` the classifier's by glimpses and the model another.
+        ValueError: the objective is wake-sleep and the model has no wake-sleep loss, or the engine is DRAW's and the
+            model another.
     """
 
     def __init__(
@@ -157,18 +154,12 @@ class Training:
         has_engine = isinstance(model, Draw | GlimpseClassifier)
         if config.engine not in ("auto", "plain") and not has_engine:
             raise ValueError(f"engine is {config.engine!r}: it is for DRAW, not for {type(model).__name__}")
-        if config.location_clip and not isinstance(model, GlimpseClassifier):
-            raise ValueError(
-                f"location_clip is {config.location_clip}: it is for glimpses, not for {type(model).__name__}"
-            )
         self._objective = objective_of(model, config.objective, compile=compile)
         self.model, self.config = model.train(), config
         self.averaged_model = copy.deepcopy(model).requires_grad_(False).eval()
         if has_engine:
             # of the gradient only: the averaged model keeps its own
             model.engine = "plain" if compile else config.engine
-        if isinstance(model, GlimpseClassifier):
-            model.location_clip = config.location_clip
         self.num_images = len(split)
         self.device = next(model.parameters()).device
         self.stream = BatchStream(split, config.batch_size, seed=config.seed)

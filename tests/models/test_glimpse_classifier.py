@@ -116,26 +116,6 @@ def test_a_freshly_made_network_has_gradient_for_the_place_of_its_first_glimpse(
     assert (model.read_attention.linear.bias.grad.abs() > 1e-7).all()
 
 
-def test_the_gradient_of_a_place_is_limited_image_by_image() -> None:
-    model = small_glimpse_classifier(num_glimpses=1)
-    x, labels = images_and_labels(model, 5)
-    bias = model.read_attention.linear.bias
-    rows = []  # each image's part of the gradient of the mean
-    for n in range(len(x)):
-        (gradient,) = torch.autograd.grad(model.loss(x[n : n + 1], labels[n : n + 1]).total, [bias])
-        rows.append(gradient / len(x))
-    lengths = [row.norm().item() for row in rows]
-    limit = 1.5 * sorted(lengths)[2]
-    assert max(lengths) > limit
-    expected = torch.stack([row * min(1.0, limit / length) for row, length in zip(rows, lengths, strict=True)]).sum(0)
-    unlimited = model.loss(x, labels)
-    model.location_clip = 1.5
-    loss = model.loss(x, labels)
-    assert torch.equal(loss.nats, unlimited.nats)
-    torch.testing.assert_close(torch.autograd.grad(loss.total, [bias])[0], expected)
-    torch.testing.assert_close(torch.autograd.grad(unlimited.total, [bias])[0], torch.stack(rows).sum(0))
-
-
 @pytest.mark.skipif(engine.native() is None, reason="installed without the compiled engine")
 def test_the_engines_reading_is_the_plain_one() -> None:
     torch.manual_seed(0)

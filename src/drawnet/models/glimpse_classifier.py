@@ -20,7 +20,6 @@ from drawnet.engine.reading import read_patch
 from drawnet.models.checks import check_images
 from drawnet.models.classification import ClassificationLoss, Look
 from drawnet.nn.attention import AttentionParameters, check_grid_size, window_from_parameters
-from drawnet.nn.gradient import limited
 
 # The starts of the paper's other reader, see models/draw.py.
 READ_LOG_GAMMA = 1.0
@@ -72,8 +71,6 @@ class GlimpseClassifier(nn.Module):
     Attributes:
         engine: how to read on a CPU in float32: "plain" is PyTorch, everything else the compiled engine, which is
             equal within rounding (`drawnet.engine.reading`).
-        location_clip: the gradient of an image's five numbers of eq. (21), glimpse by glimpse, is at most so many
-            times as long as the batch's median one (`drawnet.nn.gradient.limited`); 0 leaves it as it is.
 
     Example:
         >>> model = GlimpseClassifier(GlimpseClassifierConfig(height=20, width=20, num_glimpses=3, hidden_size=16))
@@ -86,7 +83,6 @@ class GlimpseClassifier(nn.Module):
         super().__init__()
         self.config = config
         self.engine: engine.Choice = "auto"
-        self.location_clip = 0.0
         hidden = config.hidden_size
         self.read_attention = AttentionParameters(
             hidden, config.read_size, config.height, config.width, initial_log_gamma=READ_LOG_GAMMA
@@ -136,8 +132,6 @@ class GlimpseClassifier(nn.Module):
         hidden, cell = (v.expand(len(x), -1) for v in self.initial)
         for _ in range(self.config.num_glimpses):
             parameters = self.read_attention.linear(hidden)  # (21), of h_{t-1}
-            if self.location_clip:
-                parameters = limited(parameters, self.location_clip)
             r = read_patch(x, parameters, self.config.read_size, choice=self.engine)  # (22-27)
             hidden, cell = self.lstm(r.flatten(1), (hidden, cell))  # (5), with nothing else to read
             yield parameters, hidden
