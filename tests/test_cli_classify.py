@@ -123,7 +123,7 @@ def test_a_finished_run_is_not_overwritten_and_other_settings_are_refused(
     command = ["train", "translated-60-glimpses-4", "--run-dir", str(trained / "glimpses-4")]
     assert "already holds a run" in fails(capsys, *command, "--epochs", "2", *SMALL)
     message = fails(capsys, *command, "--resume", "--learning-rate", "0.5")
-    assert "learning_rate is 0.001 there, not 0.5" in message
+    assert "learning_rate is 0.0003 there, not 0.5" in message
 
 
 def test_resuming_needs_no_settings_and_goes_on(trained: Path) -> None:
