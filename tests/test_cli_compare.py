@@ -253,4 +253,5 @@ def test_models_lists_weights_with_their_nats(capsys: pytest.CaptureFixture[str]
     table = " ".join(capsys.readouterr().out.split())
     for name, report in reports.items():
         assert name.split("-")[0] in table
-        assert f"{report['nats']['mean']:.2f}" in table
+        number = 100 * report["error"]["mean"] if "error" in report else report["nats"]["mean"]
+        assert f"{number:.2f}" in table
