@@ -249,12 +249,16 @@ def test_help_names_the_flags(capsys: pytest.CaptureFixture[str]) -> None:
 def test_models_lists_weights_with_their_nats(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "200")  # narrow terminals shorten what is too long
     assert main(["models", "--json"]) == 0
     reports = json.loads(capsys.readouterr().out)["models"]
-    assert main(["models"]) == 0
-    table = " ".join(capsys.readouterr().out.split())
+    tables = []
+    for columns in ("80", "200"):
+        monkeypatch.setenv("COLUMNS", columns)
+        assert main(["models"]) == 0
+        tables.append(" ".join(capsys.readouterr().out.split()))
+    narrow, table = tables
+    assert "…" not in narrow
     for name, report in reports.items():
-        assert name in table
+        assert name in narrow
         number = 100 * report["error"]["mean"] if "error" in report else report["nats"]["mean"]
         assert f"{number:.2f}" in table

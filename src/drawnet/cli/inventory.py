@@ -79,7 +79,9 @@ def models(arguments: list[str]) -> int:
     if options.json:
         print(json.dumps({"models": reports}))
         return 0
-    table = Table("name", "nats, or error", "kind", "data", "parameters", "updates", "trained for")
+    others = ("nats, or error", "kind", "data", "parameters", "updates", "trained for")
+    # A narrow terminal breaks what is too long, and loses none of it.
+    table = Table(Column("name", no_wrap=True), *(Column(title, overflow="fold") for title in others))
     for name, r in reports.items():
         binarization = f", {r['binarization']} binarisation" if r.get("binarization") else ""
         where = f"{r['dataset']} {r['split']}{binarization}"
