@@ -110,7 +110,7 @@ static void fuzz_network(float window_scale) {
 }
 
 static void fuzz_reading(float scale) {
-    int batch = pick(1, 40), channels = pick(0, 1) ? 3 : 1, height = pick(1, 20), width = pick(1, 20), grid = pick(2, 13);
+    int batch = pick(1, 40), channels = pick(0, 1) ? 3 : 1, height = pick(1, 50), width = pick(1, 50), grid = pick(2, 13);
     Sizes s{batch, channels, height, width, 0, 0, 0, grid, 0, 0, 0, 0};
     Array images = normal(size_t(batch) * s.pixels(), 1), parameters = normal(size_t(batch) * 5, scale);
     Array d_patches = normal(size_t(batch) * channels * grid * grid, 1);

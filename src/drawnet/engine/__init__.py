@@ -1,7 +1,8 @@
 """The fast CPU path of DRAW: the equations of `drawnet.models.draw` in C++, derivative written by hand.
 
 Plain PyTorch is the definition of the model; this is an implementation of it that the model takes where it can. What
-the native code does is in `native/`: `attention.h` (eqs. 19-29), `forward.h` (3-16), `backward.h` (their derivative).
+the native code does is in `native/`: `attention.h` (eqs. 19-29), `forward.h` (3-16), `backward.h` (their derivative),
+`reading.h` (19-27 alone, for classifiers).
 """
 
 from __future__ import annotations

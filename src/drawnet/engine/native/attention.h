@@ -29,6 +29,15 @@ INLINE Window window_from_parameters(const vec* p, const Grid& grid) {
             widest_stride(grid) * exp(held(p[3])),           // (24)
             0.5f * exp(-held(p[2])), exp(held(p[4]))};
 }
+// Gradients of the five numbers of eq. (21), from those of the window's centre, stride, log sigma^2 and log gamma.
+INLINE void window_backward(const vec* p, const Window& window, const Grid& grid, vec d_center_x, vec d_center_y,
+                            vec d_stride, vec d_log_variance, vec d_log_gamma, vec* d_p) {
+    d_p[0] = 0.5f * float(grid.width + 1) * d_center_x;
+    d_p[1] = 0.5f * float(grid.height + 1) * d_center_y;
+    d_p[2] = where_held(p[2], d_log_variance);
+    d_p[3] = where_held(p[3], window.stride * d_stride);
+    d_p[4] = where_held(p[4], d_log_gamma);
+}
 INLINE float filter_offset(int i, int size) { return float(i) + 0.5f - 0.5f * float(size); }  // i counted from 0
 
 // -log of filter i at pixel a (both from 0), up to the constant that makes it 0 at the pixel next to mu: the filter is
@@ -39,7 +48,8 @@ struct Axis {
         mu = center + filter_offset(i, size) * stride;  // (19, 20)
         nearest = round_to_integer(at_most(at_least(mu, splat(1.0f)), splat(float(num_pixels))));
     }
-    INLINE vec distance(int a) const { return (float(a + 1) - nearest) * (float(a + 1) + nearest - 2.0f * mu); }
+    INLINE vec distance(vec a) const { return (a - nearest) * (a + nearest - 2.0f * mu); }  // a counted from 1
+    INLINE vec distance(int a) const { return distance(splat(float(a + 1))); }              // a counted from 0
 };
 
 static void filter_bank(vec center, vec stride, vec exponent, int size, int num_pixels, vec* filters) {
@@ -93,11 +103,7 @@ struct Filters {
                              d_center_y, d_stride, d_log_variance);
         filter_bank_backward(window.center_x, window.stride, window.exponent, grid.size, grid.width, x, d_x,
                              d_center_x, d_stride, d_log_variance);
-        d_p[0] = 0.5f * float(grid.width + 1) * d_center_x;
-        d_p[1] = 0.5f * float(grid.height + 1) * d_center_y;
-        d_p[2] = where_held(p[2], d_log_variance);
-        d_p[3] = where_held(p[3], window.stride * d_stride);
-        d_p[4] = where_held(p[4], d_log_gamma);
+        window_backward(p, window, grid, d_center_x, d_center_y, d_stride, d_log_variance, d_log_gamma, d_p);
     }
 };
 
@@ -108,11 +114,10 @@ INLINE void for_blocks(int size, Function&& function) {
                                  [&](auto block) { function(first, block); });
 }
 
-// Eq. (27). ERROR: beside every channel of x the same channel of x_hat = x - sigma(c) (3), whose patches follow.
-template <bool ERROR>
+// Eqs. (3, 4, 27): beside every channel of x the same channel of x_hat = x - sigma(c), whose patches follow.
 static void read(const Grid& grid, const Filters& f, vec gamma, const vec* x, const vec* canvas_mean, vec* patches) {
     int n = grid.size, patch = n * n, errors = grid.channels * patch;
-    for (int k = 0; k < (ERROR ? 2 : 1) * errors; k++) patches[k] = vec{};
+    for (int k = 0; k < 2 * errors; k++) patches[k] = vec{};
     for (int c = 0; c < grid.channels; c++) {
         for (int row = 0; row < grid.height; row++) {
             ptrdiff_t start = ptrdiff_t(c * grid.height + row) * grid.width;
@@ -121,29 +126,29 @@ static void read(const Grid& grid, const Filters& f, vec gamma, const vec* x, co
                 vec seen[J]{}, seen_error[J]{};
                 for (int a = 0; a < grid.width; a++) {
                     const vec* filter = f.x + a * n + first;
-                    vec pixel = x[start + a], error{};
-                    if (ERROR) error = pixel - canvas_mean[start + a];
-                    for (int j = 0; j < J; j++) seen[j] += pixel * filter[j];
-                    if (ERROR)
-                        for (int j = 0; j < J; j++) seen_error[j] += error * filter[j];
+                    vec pixel = x[start + a], error = pixel - canvas_mean[start + a];
+                    for (int j = 0; j < J; j++) {
+                        seen[j] += pixel * filter[j];
+                        seen_error[j] += error * filter[j];
+                    }
                 }
                 for (int i = 0; i < n; i++) {
                     vec weight = gamma * f.y[row * n + i];
                     vec* out = patches + c * patch + i * n + first;
-                    for (int j = 0; j < J; j++) out[j] += weight * seen[j];
-                    if (ERROR)
-                        for (int j = 0; j < J; j++) out[errors + j] += weight * seen_error[j];
+                    for (int j = 0; j < J; j++) {
+                        out[j] += weight * seen[j];
+                        out[errors + j] += weight * seen_error[j];
+                    }
                 }
             });
         }
     }
 }
 
-// The gradients of the filters (added to theirs), of log gamma (returned), and of what was read:
-// ERROR: d_image is the canvas, and gains through x_hat = x - sigma(c); otherwise it is x itself, or null.
-template <bool ERROR>
+// The gradients of the filters (added to theirs), of log gamma (returned), and of the canvas, which gains through
+// x_hat = x - sigma(c).
 static vec read_backward(const Grid& grid, const Filters& f, vec gamma, const vec* x, const vec* canvas_mean,
-                         const vec* d_patches, vec* d_image) {
+                         const vec* d_patches, vec* d_canvas) {
     int n = grid.size, patch = n * n, errors = grid.channels * patch;
     vec d_gamma{};
     for (int c = 0; c < grid.channels; c++) {
@@ -155,40 +160,27 @@ static vec read_backward(const Grid& grid, const Filters& f, vec gamma, const ve
                 for (int i = 0; i < n; i++) {
                     const vec* d = d_patches + c * patch + i * n + first;
                     vec scaled = gamma * f.y[row * n + i];
-                    for (int j = 0; j < J; j++) weight[j] += scaled * d[j];
-                    if (ERROR)
-                        for (int j = 0; j < J; j++) weight_error[j] += scaled * d[errors + j];
+                    for (int j = 0; j < J; j++) {
+                        weight[j] += scaled * d[j];
+                        weight_error[j] += scaled * d[errors + j];
+                    }
                 }
                 for (int a = 0; a < grid.width; a++) {
                     const vec* filter = f.x + a * n + first;
                     vec* d_filter = f.d_x + a * n + first;
-                    vec pixel = x[start + a], mean{}, error{}, gain{};
-                    if (ERROR) {
-                        mean = canvas_mean[start + a];
-                        error = pixel - mean;
-                    }
+                    vec pixel = x[start + a], mean = canvas_mean[start + a], error = pixel - mean, gain{};
                     for (int j = 0; j < J; j++) {
                         seen[j] += pixel * filter[j];
-                        if (ERROR) {
-                            seen_error[j] += error * filter[j];
-                            d_filter[j] += weight[j] * pixel + weight_error[j] * error;
-                            gain += weight_error[j] * filter[j];
-                        } else {
-                            d_filter[j] += weight[j] * pixel;
-                            gain += weight[j] * filter[j];
-                        }
+                        seen_error[j] += error * filter[j];
+                        d_filter[j] += weight[j] * pixel + weight_error[j] * error;
+                        gain += weight_error[j] * filter[j];
                     }
-                    if (ERROR)
-                        d_image[start + a] -= gain * mean * (1.0f - mean);
-                    else if (d_image)
-                        d_image[start + a] += gain;
+                    d_canvas[start + a] -= gain * mean * (1.0f - mean);
                 }
                 for (int i = 0; i < n; i++) {
                     const vec* d = d_patches + c * patch + i * n + first;
                     vec total{};
-                    for (int j = 0; j < J; j++) total += d[j] * seen[j];
-                    if (ERROR)
-                        for (int j = 0; j < J; j++) total += d[errors + j] * seen_error[j];
+                    for (int j = 0; j < J; j++) total += d[j] * seen[j] + d[errors + j] * seen_error[j];
                     f.d_y[row * n + i] += gamma * total;
                     d_gamma += f.y[row * n + i] * total;
                 }

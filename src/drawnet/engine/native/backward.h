@@ -186,7 +186,7 @@ struct Backward {
             Filters filters = forward.read_filters;
             filters.place(window, tape.read_grid);
             filters.clear_gradients(tape.read_grid);
-            vec d_log_gamma = read_backward<true>(tape.read_grid, filters, window.gamma,
+            vec d_log_gamma = read_backward(tape.read_grid, filters, window.gamma,
                                                   forward.x + ptrdiff_t(group) * tape.pixels, mean, d_seen, d_image);
             vec d[5];
             filters.backward(p, window, tape.read_grid, d_log_gamma, d);

@@ -228,7 +228,7 @@ struct Forward {
                 Window window = window_from_parameters(p + tape.read_at, tape.read_grid);
                 Filters filters = read_filters;
                 filters.place(window, tape.read_grid);
-                read<true>(tape.read_grid, filters, window.gamma, image, mean, seen);  // (4, 27)
+                read(tape.read_grid, filters, window.gamma, image, mean, seen);  // (4, 27)
             } else {
                 for (int n = 0; n < tape.pixels; n++) seen[n] = image[n] - mean[n];  // (3, 17)
             }

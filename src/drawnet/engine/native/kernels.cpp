@@ -8,6 +8,7 @@
 
 #include "backward.h"
 #include "pack.h"
+#include "reading.h"
 
 namespace drawnet::DRAWNET_ISA {
 
@@ -135,30 +136,22 @@ static void step(drawnet::Tape* any_tape, int t, const float* x, const float* no
     });
 }
 
-// Groups of images for the reader alone: function(first image, images, x, filters, window parameters)
+// function(reader, image, the image's five numbers in all lanes) for every image; false: out of memory
 template <class Function>
-static bool for_readings(const Reading& r, int extra_vectors, Function&& function) {
+static bool for_readings(const Reading& r, Function&& function) {
     Grid grid{r.channels, r.height, r.width, r.grid};
-    int num_groups = (r.batch + LANES - 1) / LANES, pixels = r.channels * r.height * r.width;
-    int num_threads = r.threads < num_groups ? r.threads : num_groups;
-    size_t count = Filters::num_vectors(grid) + 5 + pixels + extra_vectors;
-    Arena arena;
-    arena.take<vec>(count * num_threads);
+    int num_threads = r.threads < r.batch ? r.threads : r.batch;
+    Arena counting;
+    Reader(grid, counting);
     void* memory = nullptr;
-    if (posix_memalign(&memory, 128, arena.used)) return false;
+    if (posix_memalign(&memory, 128, counting.used * num_threads)) return false;
     in_parallel(num_threads, [&](int thread, int num_started) {
-        for (int group = thread; group < num_groups; group += num_started) {
-            int first = group * LANES, size = r.batch - first < LANES ? r.batch - first : LANES;
-            Slice slice{0, 0, size, 0, 1};
-            vec* p = static_cast<vec*>(memory) + count * thread;
-            Filters filters(grid, p + 5);
-            vec* x = p + 5 + Filters::num_vectors(grid);
-            for (vec* v = p; v < p + count; v++) *v = vec{};
-            lanes_from_rows(slice, r.parameters + ptrdiff_t(first) * 5, 5, 5, p, 5);
-            lanes_from_rows(slice, r.images + ptrdiff_t(first) * pixels, pixels, pixels, x, pixels);
-            Window window = window_from_parameters(p, grid);
-            filters.place(window, grid);
-            function(slice, first, grid, p, window, filters, x, x + pixels);
+        Arena arena{static_cast<char*>(memory) + counting.used * thread};
+        Reader reader(grid, arena);
+        for (int image = thread; image < r.batch; image += num_started) {
+            vec p[5];
+            for (int k = 0; k < 5; k++) p[k] = splat(r.parameters[ptrdiff_t(image) * 5 + k]);
+            function(reader, image, p);
         }
     });
     free(memory);
@@ -166,26 +159,19 @@ static bool for_readings(const Reading& r, int extra_vectors, Function&& functio
 }
 
 static bool read_patches(const Reading& r, float* patches) {
-    int count = r.channels * r.grid * r.grid;
-    return for_readings(r, count, [&](const Slice& slice, int first, const Grid& grid, vec*, const Window& window,
-                                      Filters& filters, vec* x, vec* out) {
-        read<false>(grid, filters, window.gamma, x, nullptr, out);
-        rows_from_lanes(slice, out, count, count, patches + ptrdiff_t(first) * count, count);
+    ptrdiff_t pixels = ptrdiff_t(r.channels) * r.height * r.width, count = ptrdiff_t(r.channels) * r.grid * r.grid;
+    return for_readings(r, [&](Reader& reader, int image, const vec* p) {
+        reader.read(p, r.images + image * pixels, patches + image * count);
     });
 }
 
 static bool read_patches_backward(const Reading& r, const float* d_patches, float* d_images, float* d_parameters) {
-    int count = r.channels * r.grid * r.grid, pixels = r.channels * r.height * r.width;
-    return for_readings(r, count + (d_images ? pixels : 0),
-                        [&](const Slice& slice, int first, const Grid& grid, vec* p, const Window& window,
-                            Filters& filters, vec* x, vec* d) {
-        vec *d_x = d_images ? d + count : nullptr, d_p[5];
-        lanes_from_rows(slice, d_patches + ptrdiff_t(first) * count, count, count, d, count);
-        filters.clear_gradients(grid);
-        vec d_log_gamma = read_backward<false>(grid, filters, window.gamma, x, nullptr, d, d_x);
-        filters.backward(p, window, grid, d_log_gamma, d_p);
-        rows_from_lanes(slice, d_p, 5, 5, d_parameters + ptrdiff_t(first) * 5, 5);
-        if (d_x) rows_from_lanes(slice, d_x, pixels, pixels, d_images + ptrdiff_t(first) * pixels, pixels);
+    ptrdiff_t pixels = ptrdiff_t(r.channels) * r.height * r.width, count = ptrdiff_t(r.channels) * r.grid * r.grid;
+    return for_readings(r, [&](Reader& reader, int image, const vec* p) {
+        vec d_p[5];
+        reader.backward(p, r.images + image * pixels, d_patches + image * count,
+                        d_images ? d_images + image * pixels : nullptr, d_p);
+        for (int k = 0; k < 5; k++) d_parameters[ptrdiff_t(image) * 5 + k] = d_p[k][0];
     });
 }
 
