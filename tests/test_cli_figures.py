@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from drawnet.figures.sequence import drawing_sequence
 from drawnet.models.draw import DrawConfig
 from drawnet.models.glimpse_classifier import GlimpseClassifierConfig
 from drawnet.models.registry import ClassifierConfig, ModelConfig, build_classifier, build_model
+from drawnet.models.vae import VAEConfig
 from drawnet.presets import RunConfig
 from test_cli import fails
 
@@ -172,6 +174,32 @@ def test_other_weights_stand_in_and_are_named(
     assert said["11"].endswith("(of mnist-quick; svhn and mnist not shipped yet)")
 
 
+def test_a_run_of_ones_own_stands_in_for_weights_that_are_not_shipped(
+    capsys: pytest.CaptureFixture[str], weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ship(monkeypatch, weights, "mnist")
+    for run, model in (("svhn", "svhn"), ("mnist", "cifar10")):  # what is shipped comes first
+        shutil.copytree(weights / model, Path("own", run, "checkpoints", "00000001"))
+        shutil.copy(weights / model / "metrics.jsonl", Path("own", run))
+    said = lines(capsys, "--runs", "own", "--only", "1", "9", "11", "12")
+    assert said["1"].endswith("(of mnist)")
+    assert "(of the run own/svhn; median distance" in said["9"]
+    assert said["11"].endswith("(of the run own/svhn)")
+    assert said["12"] == "skipped, weights cifar10 are not shipped yet"
+    assert json.loads(Path("docs/figures/figure-9-distances.json").read_text())["model"] == "svhn"
+
+
+def test_a_run_of_another_model_is_refused(
+    capsys: pytest.CaptureFixture[str], weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ship(monkeypatch, weights)
+    config = VAEConfig()
+    folder = Path("own/mnist/checkpoints/00000001")
+    folder.mkdir(parents=True)
+    write_model(folder, build_model(config), RunConfig("mnist", model=config), Trained(1, 1.0, 1))
+    assert "is not a DRAW network" in fails(capsys, "figures", "--runs", "own", "--only", "1")
+
+
 def test_without_data_the_rest_is_made(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def nothing(name: str, *_: object) -> Dataset:
         raise FileNotFoundError(f"{name} has not been fetched")
@@ -208,6 +236,7 @@ def test_figure_1_is_what_the_model_draws(capsys: pytest.CaptureFixture[str], we
     [
         ("--only 2", "--only is '2': the figures are 1, 3, 4"),
         ("--only 1 x", "--only is 'x'"),
+        ("--runs nowhere", "--runs is 'nowhere': there is no such folder"),
         ("--threads 0", "--threads is 0"),
         ("--device nowhere", "--device is 'nowhere'"),
         ("--out file/figures --only 4", "file"),

@@ -15,6 +15,8 @@ class FiguresOptions:
 
     Attributes:
         out: folder for the files, made if missing.
+        runs: folder of one's own runs; where weights do not come with drawnet, the run folder of their name there
+            stands in.
         only: which: 1, 3 to 12, or video; without it all. Figure 2 is a diagram.
         seed: of everything drawn; the same seed gives the same files.
         with_neighbours: show images of SVHN and CIFAR-10, too, whose terms do not say that they may be published.
@@ -23,6 +25,7 @@ class FiguresOptions:
     """
 
     out: Path = Path("docs/figures")
+    runs: Path | None = None
     only: tuple[str, ...] = ()
     seed: int = 0
     with_neighbours: bool = False
@@ -39,9 +42,12 @@ def figures(arguments: list[str]) -> int:
     for name in options.only:
         if name not in FIGURES:
             raise ValueError(f"--only is {name!r}: the figures are {', '.join(FIGURES)}")
+    if options.runs is not None and not options.runs.is_dir():
+        raise ValueError(f"--runs is {str(options.runs)!r}: there is no such folder")
     use_threads(options.threads)
     desk = Desk(
         options.out,
+        options.runs,
         options.seed,
         check_device(options.device),
         options.with_neighbours,

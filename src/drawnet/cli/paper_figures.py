@@ -30,11 +30,29 @@ class SkippedError(Exception):
 
 
 @dataclass(frozen=True)
+class Weights:
+    """The weights that a figure is of.
+
+    Attributes:
+        name: what they are called, "mnist" for one.
+        checkpoint: where they are.
+        metrics: the metrics.jsonl of their training.
+        note: in words, which they are, and which better ones are missing.
+    """
+
+    name: str
+    checkpoint: Checkpoint
+    metrics: Path
+    note: str
+
+
+@dataclass(frozen=True)
 class Desk:
     """What all figures are made with.
 
     Attributes:
         out: folder for the files.
+        runs: folder of run folders, which stand in for weights of their name that are not shipped; None is without.
         seed: of everything drawn.
         device: where the models draw.
         with_neighbours: show images of data sets whose licence does not say that they may be published.
@@ -42,32 +60,43 @@ class Desk:
     """
 
     out: Path
+    runs: Path | None
     seed: int
     device: str
     with_neighbours: bool
     command: str
 
-    def checkpoint(self, *names: str) -> tuple[Checkpoint, str]:
-        """The first of these weights that are shipped, and a note that names them and the better ones missing.
+    def weights(self, *names: str) -> Weights:
+        """The first of these that are shipped, or are in `runs`.
 
         Raises:
             SkippedError: none of them are.
+            ValueError: what is in `runs` is damaged.
         """
-        from drawnet.checkpoint import read_checkpoint, shipped_models
+        from drawnet.checkpoint import newest_checkpoint, read_checkpoint, shipped_models
 
         shipped = shipped_models()
-        found = next((name for name in names if name in shipped), None)
-        missing = " and ".join(names[: names.index(found)] if found else names)
-        if found is None:
-            raise SkippedError(f"weights {missing} are not shipped yet")
-        return read_checkpoint(shipped[found]), f"of {found}" + (f"; {missing} not shipped yet" if missing else "")
+        for index, name in enumerate(names):
+            missing = f"; {' and '.join(names[:index])} not shipped yet" if index else ""
+            if name in shipped:
+                folder = shipped[name]
+                return Weights(name, read_checkpoint(folder), folder / "metrics.jsonl", f"of {name}{missing}")
+            if self.runs is not None and (checkpoint := newest_checkpoint(self.runs / name)) is not None:
+                folder = self.runs / name
+                return Weights(name, checkpoint, folder / "metrics.jsonl", f"of the run {folder}{missing}")
+        raise SkippedError(f"weights {' and '.join(names)} are not shipped yet")
 
     def model(self, checkpoint: Checkpoint) -> Draw:
-        """The network, where it is to draw."""
+        """The network, where it is to draw.
+
+        Raises:
+            ValueError: it is not DRAW, or the weights are damaged.
+        """
         from drawnet.models.draw import Draw
 
         model = checkpoint.load_model().to(self.device)
-        assert isinstance(model, Draw), checkpoint.path
+        if not isinstance(model, Draw):
+            raise ValueError(f"{checkpoint.path} is not a DRAW network, which this figure is of")
         return model
 
     def dataset(self, checkpoint: Checkpoint) -> Dataset | None:
@@ -97,10 +126,10 @@ def sequence_with_attention(desk: Desk) -> Made:
     from drawnet.figures.sequence import drawing_sequence
     from drawnet.files import save_picture
 
-    checkpoint, note = desk.checkpoint("mnist", "mnist-quick")
-    model, path = desk.model(checkpoint), desk.out / "figure-1.png"
+    weights = desk.weights("mnist", "mnist-quick")
+    model, path = desk.model(weights.checkpoint), desk.out / "figure-1.png"
     save_picture(drawing_sequence(model.sample(NUM_ROWS, generator=generator_for(model, desk.seed))), path)
-    return Made((path,), note)
+    return Made((path,), weights.note)
 
 
 def three_patches(desk: Desk) -> Made:
@@ -138,12 +167,12 @@ def glimpses(desk: Desk) -> Made:
     from drawnet.figures.glimpses import glimpse_sheet
     from drawnet.files import save_picture
 
-    checkpoint, note = desk.checkpoint("cluttered-100-glimpses-8", "cluttered-100-glimpses-4")
-    model, path = checkpoint.load_classifier().to(desk.device), desk.out / "figure-5.png"
-    test = load_cluttered_mnist(checkpoint.config.dataset).test
+    weights = desk.weights("cluttered-100-glimpses-8", "cluttered-100-glimpses-4")
+    model, path = weights.checkpoint.load_classifier().to(desk.device), desk.out / "figure-5.png"
+    test = load_cluttered_mnist(weights.checkpoint.config.dataset).test
     batch = test.batch(spread_indices(NUM_ROWS, len(test)))
     save_picture(glimpse_sheet(batch.images, model.look(batch.images.to(desk.device)), batch.labels), path)
-    return Made((path,), note)
+    return Made((path,), weights.note)
 
 
 def mnist_samples(desk: Desk) -> Made:
@@ -156,18 +185,17 @@ def sequences_with_and_without(desk: Desk) -> Made:
     from drawnet.figures.sequence import sequences_beside
     from drawnet.files import save_picture
 
-    without, _ = desk.checkpoint("mnist-no-attention")
-    with_attention, note = desk.checkpoint("mnist", "mnist-quick")
+    without, with_attention = desk.weights("mnist-no-attention"), desk.weights("mnist", "mnist-quick")
     models = {
-        "with attention": desk.model(with_attention),
-        "without attention": desk.model(without),
+        "with attention": desk.model(with_attention.checkpoint),
+        "without attention": desk.model(without.checkpoint),
     }
     path = desk.out / "figure-7.png"
     drawings = {
         name: model.sample(NUM_ROWS // 2, generator=generator_for(model, desk.seed)) for name, model in models.items()
     }
     save_picture(sequences_beside(drawings), path)
-    return Made((path,), f"of mnist-no-attention and {note}")
+    return Made((path,), f"{without.note} and {with_attention.note}")
 
 
 def two_digits(desk: Desk) -> Made:
@@ -176,13 +204,13 @@ def two_digits(desk: Desk) -> Made:
     from drawnet.files import save_picture, write_json
     from drawnet.stroke_order import count_sequential
 
-    checkpoint, note = desk.checkpoint("mnist-two-digits")
-    model = desk.model(checkpoint)
+    weights = desk.weights("mnist-two-digits")
+    model = desk.model(weights.checkpoint)
     path, path_json = desk.out / "figure-8.png", desk.out / "figure-8.json"
     save_picture(drawing_sequence(model.sample(NUM_ROWS, generator=generator_for(model, desk.seed))), path)
     count = count_sequential(model, NUM_COUNTED, generator=generator_for(model, desk.seed))
     content = {
-        "model": checkpoint.path.name,
+        "model": weights.name,
         **vars(count),
         "share": count.share if count.num_two_places else None,
         "standard_error": count.standard_error if count.num_two_places else None,
@@ -191,7 +219,7 @@ def two_digits(desk: Desk) -> Made:
         "command": desk.command,
     }
     write_json(path_json, content)
-    return Made((path, path_json), f"{note}; {count}")
+    return Made((path, path_json), f"{weights.note}; {count}")
 
 
 def svhn_samples(desk: Desk) -> Made:
@@ -207,27 +235,27 @@ def svhn_sequences(desk: Desk) -> Made:
     from drawnet.figures.sequence import drawing_sequence, reconstruction_sheet
     from drawnet.files import save_picture
 
-    checkpoint, note = desk.checkpoint("svhn")
-    model = desk.model(checkpoint)
+    weights = desk.weights("svhn")
+    model = desk.model(weights.checkpoint)
     generator = generator_for(model, desk.seed)
     path, path_reading = desk.out / "figure-10.png", desk.out / "figure-10-reading.png"
     frames = list(model.sample(NUM_ROWS // 2, generator=generator))
     save_picture(drawing_sequence(frames), path)
     x, what = frames[-1].canvas, "its own drawings"
-    if desk.may_show(checkpoint) and (dataset := desk.dataset(checkpoint)) is not None:
+    if desk.may_show(weights.checkpoint) and (dataset := desk.dataset(weights.checkpoint)) is not None:
         x, what = some_test_images(dataset, len(x), desk.seed).to(x.device), "test images"
     save_picture(reconstruction_sheet(x, model.reconstruct(x, generator=generator)), path_reading)
-    return Made((path, path_reading), f"{note}; it reads {what}")
+    return Made((path, path_reading), f"{weights.note}; it reads {what}")
 
 
 def curves(desk: Desk) -> Made:
     """Figure 11: nats while training."""
     from drawnet.figures.curves import read_metrics, training_curves
 
-    checkpoint, note = desk.checkpoint("svhn", "mnist", "mnist-quick")
+    weights = desk.weights("svhn", "mnist", "mnist-quick")
     path = desk.out / "figure-11.png"
-    training_curves(read_metrics(checkpoint.path / "metrics.jsonl"), path)
-    return Made((path,), note)
+    training_curves(read_metrics(weights.metrics), path)
+    return Made((path,), weights.note)
 
 
 def cifar10_samples(desk: Desk) -> Made:
@@ -239,17 +267,18 @@ def video(desk: Desk) -> Made:
     """The paper's video: digits being drawn; and digits being read and drawn again."""
     from drawnet.figures.animation import save_animation, save_reading_animation
 
-    checkpoint, note = desk.checkpoint("mnist", "mnist-quick")
-    model = desk.model(checkpoint)
+    weights = desk.weights("mnist", "mnist-quick")
+    model = desk.model(weights.checkpoint)
     generator = generator_for(model, desk.seed)
     names = ("drawing.gif", "drawing.webp", "reading.gif", "reading.webp")
     gif, webp, reading_gif, reading_webp = (desk.out / name for name in names)
     save_animation(model.sample(NUM_ANIMATED, generator=generator), gif, webp)
-    if (dataset := desk.dataset(checkpoint)) is None:
-        return Made((gif, webp), f"{note}; without reading, data set {checkpoint.config.dataset} is not there")
+    if (dataset := desk.dataset(weights.checkpoint)) is None:
+        missing = weights.checkpoint.config.dataset
+        return Made((gif, webp), f"{weights.note}; without reading, data set {missing} is not there")
     x = some_test_images(dataset, NUM_READ, desk.seed).to(generator.device)
     save_reading_animation(x, model.reconstruct(x, generator=generator), reading_gif, reading_webp)
-    return Made((gif, webp, reading_gif, reading_webp), note)
+    return Made((gif, webp, reading_gif, reading_webp), weights.note)
 
 
 FIGURES: dict[str, Callable[[Desk], Made]] = {
@@ -268,7 +297,7 @@ FIGURES: dict[str, Callable[[Desk], Made]] = {
 }
 
 
-def _samples(desk: Desk, name: str, *weights: str) -> Made:
+def _samples(desk: Desk, name: str, *names: str) -> Made:
     """A grid, beside the nearest training images where they may be shown; their distances, as a plot and as JSON."""
     import torch
 
@@ -276,7 +305,8 @@ def _samples(desk: Desk, name: str, *weights: str) -> Made:
     from drawnet.figures.samples import nearest_images, sample_grid
     from drawnet.files import save_picture, write_json
 
-    checkpoint, note = desk.checkpoint(*weights)
+    weights = desk.weights(*names)
+    checkpoint, note = weights.checkpoint, weights.note
     model = desk.model(checkpoint)
     *_, last = model.sample(NUM_COMPARED, generator=generator_for(model, desk.seed))
     images = last.canvas.cpu()
@@ -291,7 +321,7 @@ def _samples(desk: Desk, name: str, *weights: str) -> Made:
     distances = neighbour_distances(images, dataset, generator=torch.Generator().manual_seed(desk.seed))
     summary = distance_summary(distances)
     distance_histogram(distances, plot)
-    content = {"model": checkpoint.path.name, "dataset": dataset.name, "distances": summary}
+    content = {"model": weights.name, "dataset": dataset.name, "distances": summary}
     write_json(numbers, {**content, "seed": desk.seed, "command": desk.command})
     medians = ", ".join(f"{group} {row['0.5']:.2f}" for group, row in summary.items())
     hidden = "" if neighbours is not None else "; neighbours left out (see --with-neighbours)"
