@@ -74,7 +74,7 @@ def mnist_kothari() -> RunConfig:
 def mnist_two_digits() -> RunConfig:
     """Two digits on 60 x 60 pixels (section 4.3). The paper gives no sizes for them: these are ours."""
     model = DrawConfig(60, 60, num_glimpses=32, latent_size=50, read_size=8, write_size=8)
-    return RunConfig("mnist-two-digits", model=model, training=TrainingConfig(minutes=60))
+    return RunConfig("mnist-two-digits", model=model, training=TrainingConfig(minutes=60, learning_rate=2e-3))
 
 
 def svhn() -> RunConfig:
