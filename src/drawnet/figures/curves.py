@@ -171,7 +171,7 @@ def _finish(axis: Axes, curves: list[tuple[np.ndarray, np.ndarray]]) -> None:
         if any((nats > high + pad).any() for _, nats in curves):
             axis.set_title("some values lie above", loc="left", fontsize=8, color=GREY)
     axis.set_ylabel("nats per image")
-    axis.legend(frameon=False, fontsize=9, loc="upper right")
+    axis.legend(frameon=False, fontsize=9, loc="best")
     plain_style(axis)
 
 
