@@ -79,19 +79,19 @@ def models(arguments: list[str]) -> int:
     if options.json:
         print(json.dumps({"models": reports}))
         return 0
-    others = ("nats, or error", "kind", "data", "parameters", "updates", "trained for")
-    # A narrow terminal breaks what is too long, and loses none of it.
-    table = Table(Column("name", no_wrap=True), *(Column(title, overflow="fold") for title in others))
+    # Names and numbers stay whole on a narrow terminal, the rest is broken between words.
+    table = Table(Column("name", no_wrap=True), Column("nats, or error", no_wrap=True), "of what, after what training")
     for name, r in reports.items():
+        threads = f"{r['threads']} thread{'s' if r['threads'] > 1 else ''}"
+        training = f"{r['updates']:,} updates, {r['train_seconds'] / 60:.0f} min, {threads}"
         binarization = f", {r['binarization']} binarisation" if r.get("binarization") else ""
-        where = f"{r['dataset']} {r['split']}{binarization}"
-        minutes = f"{r['train_seconds'] / 60:.0f} min, {r['threads']} threads"
         if "error" in r:
             score, kind = f"{100 * r['error']['mean']:.2f} ± {100 * r['error']['standard_error']:.2f} %", "error"
         else:
             score = f"{r['nats']['mean']:.2f} ± {r['nats']['standard_error']:.2f}"
             kind = ("exact" if r["exact"] else "upper bound") + (", intensities" if r.get("caveat") else "")
-        table.add_row(name, score, kind, where, f"{r['num_parameters']:,}", f"{r['updates']:,}", minutes)
+        data = f"{r['dataset']} {r['split']}{binarization}"
+        table.add_row(name, score, f"{kind}; {data}; {r['num_parameters']:,} parameters, {training}")
     Console().print(table)
     if caveats := {r["caveat"] for r in reports.values() if r.get("caveat")}:
         print(f"intensities: {', '.join(caveats)}")
