@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -13,19 +12,13 @@ from safetensors.torch import load_file
 
 from drawnet.checkpoint import Trained, read_checkpoint, save_checkpoint
 from drawnet.models.draw import Draw
+from scripts import load_script
 from toy import TOY_MODELS, toy_config
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("ship", ROOT / "tools" / "ship.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("ship")
 
 
 @pytest.fixture

@@ -37,7 +37,8 @@ def figures(arguments: list[str]) -> int:
     """Run `drawnet figures`."""
     options = parse(FiguresOptions, arguments, "drawnet figures")
 
-    from drawnet.cli.paper_figures import FIGURES, Desk, SkippedError
+    from drawnet.cli.figure_desk import Desk, SkippedError
+    from drawnet.cli.paper_figures import FIGURES
 
     for name in options.only:
         if name not in FIGURES:

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from drawnet.cli.figure_desk import Desk, Made
 from drawnet.cli.pictures import generator_for, some_test_images
-
-if TYPE_CHECKING:
-    from drawnet.checkpoint import Checkpoint
-    from drawnet.data import Dataset
-    from drawnet.models.draw import Draw
 
 NUM_ROWS = 8  # of a drawing sequence
 NUM_SAMPLES = {1: 64, 3: 36}  # shown, by channels: colour does not compress
@@ -21,105 +15,6 @@ NUM_COUNTED = 1000  # drawings of two digits
 NUM_ANIMATED = 9
 NUM_READ = 6
 
-# Data whose licence allows that its images are shown in published pictures.
-MAY_BE_SHOWN = ("mnist", "binarized-mnist", "mnist-two-digits")
-
-
-class SkippedError(Exception):
-    """A figure cannot be made here; the message says for want of what."""
-
-
-@dataclass(frozen=True)
-class Weights:
-    """The weights that a figure is of.
-
-    Attributes:
-        name: what they are called, "mnist" for one.
-        checkpoint: where they are.
-        metrics: the metrics.jsonl of their training.
-        note: in words, which they are, and which better ones are missing.
-    """
-
-    name: str
-    checkpoint: Checkpoint
-    metrics: Path
-    note: str
-
-
-@dataclass(frozen=True)
-class Desk:
-    """What all figures are made with.
-
-    Attributes:
-        out: folder for the files.
-        runs: folder of run folders, which stand in for weights of their name that are not shipped; None is without.
-        seed: of everything drawn.
-        device: where the models draw.
-        with_neighbours: show images of data sets whose licence does not say that they may be published.
-        command: the command that asks for the figures, for JSON files.
-    """
-
-    out: Path
-    runs: Path | None
-    seed: int
-    device: str
-    with_neighbours: bool
-    command: str
-
-    def weights(self, *names: str) -> Weights:
-        """The first of these that are shipped, or are in `runs`.
-
-        Raises:
-            SkippedError: none of them are.
-            ValueError: what is in `runs` is damaged.
-        """
-        from drawnet.checkpoint import newest_checkpoint, read_checkpoint, shipped_models
-
-        shipped = shipped_models()
-        for index, name in enumerate(names):
-            missing = f"; {' and '.join(names[:index])} not shipped yet" if index else ""
-            if name in shipped:
-                folder = shipped[name]
-                return Weights(name, read_checkpoint(folder), folder / "metrics.jsonl", f"of {name}{missing}")
-            if self.runs is not None and (checkpoint := newest_checkpoint(self.runs / name)) is not None:
-                folder = self.runs / name
-                return Weights(name, checkpoint, folder / "metrics.jsonl", f"of the run {folder}{missing}")
-        raise SkippedError(f"weights {' and '.join(names)} are not shipped yet")
-
-    def model(self, checkpoint: Checkpoint) -> Draw:
-        """The network, where it is to draw.
-
-        Raises:
-            ValueError: it is not DRAW, or the weights are damaged.
-        """
-        from drawnet.models.draw import Draw
-
-        model = checkpoint.load_model().to(self.device)
-        if not isinstance(model, Draw):
-            raise ValueError(f"{checkpoint.path} is not a DRAW network, which this figure is of")
-        return model
-
-    def dataset(self, checkpoint: Checkpoint) -> Dataset | None:
-        """What the checkpoint was trained on; None where it is not to be had here."""
-        from drawnet.data import load_dataset
-
-        try:
-            return load_dataset(checkpoint.config.dataset, checkpoint.config.images)
-        except (ValueError, OSError):
-            return None
-
-    def may_show(self, checkpoint: Checkpoint) -> bool:
-        """Whether images that the checkpoint was trained on may stand in a picture."""
-        return self.with_neighbours or checkpoint.config.dataset in MAY_BE_SHOWN
-
-
-@dataclass(frozen=True)
-class Made:
-    """The files of a figure, and what is to be said of them in a line."""
-
-    paths: tuple[Path, ...]
-    note: str
-
 
 def sequence_with_attention(desk: Desk) -> Made:
     """Figure 1: MNIST digits drawn step by step."""
@@ -127,7 +22,7 @@ def sequence_with_attention(desk: Desk) -> Made:
     from drawnet.files import save_picture
 
     weights = desk.weights("mnist", "mnist-quick")
-    model, path = desk.model(weights.checkpoint), desk.out / "figure-1.png"
+    model, path = desk.model(weights), desk.out / "figure-1.png"
     save_picture(drawing_sequence(model.sample(NUM_ROWS, generator=generator_for(model, desk.seed))), path)
     return Made((path,), weights.note)
 
@@ -169,7 +64,7 @@ def glimpses(desk: Desk) -> Made:
 
     weights = desk.weights("cluttered-100-glimpses-8", "cluttered-100-glimpses-4")
     model, path = weights.checkpoint.load_classifier().to(desk.device), desk.out / "figure-5.png"
-    test = load_cluttered_mnist(weights.checkpoint.config.dataset).test
+    test = load_cluttered_mnist(weights.dataset).test
     batch = test.batch(spread_indices(NUM_ROWS, len(test)))
     save_picture(glimpse_sheet(batch.images, model.look(batch.images.to(desk.device)), batch.labels), path)
     return Made((path,), weights.note)
@@ -187,8 +82,8 @@ def sequences_with_and_without(desk: Desk) -> Made:
 
     without, with_attention = desk.weights("mnist-no-attention"), desk.weights("mnist", "mnist-quick")
     models = {
-        "with attention": desk.model(with_attention.checkpoint),
-        "without attention": desk.model(without.checkpoint),
+        "with attention": desk.model(with_attention),
+        "without attention": desk.model(without),
     }
     path = desk.out / "figure-7.png"
     drawings = {
@@ -205,7 +100,7 @@ def two_digits(desk: Desk) -> Made:
     from drawnet.stroke_order import count_sequential
 
     weights = desk.weights("mnist-two-digits")
-    model = desk.model(weights.checkpoint)
+    model = desk.model(weights)
     path, path_json = desk.out / "figure-8.png", desk.out / "figure-8.json"
     save_picture(drawing_sequence(model.sample(NUM_ROWS, generator=generator_for(model, desk.seed))), path)
     count = count_sequential(model, NUM_COUNTED, generator=generator_for(model, desk.seed))
@@ -236,13 +131,13 @@ def svhn_sequences(desk: Desk) -> Made:
     from drawnet.files import save_picture
 
     weights = desk.weights("svhn")
-    model = desk.model(weights.checkpoint)
+    model = desk.model(weights)
     generator = generator_for(model, desk.seed)
     path, path_reading = desk.out / "figure-10.png", desk.out / "figure-10-reading.png"
     frames = list(model.sample(NUM_ROWS // 2, generator=generator))
     save_picture(drawing_sequence(frames), path)
     x, what = frames[-1].canvas, "its own drawings"
-    if desk.may_show(weights.checkpoint) and (dataset := desk.dataset(weights.checkpoint)) is not None:
+    if desk.may_show(weights) and (dataset := desk.dataset(weights)) is not None:
         x, what = some_test_images(dataset, len(x), desk.seed).to(x.device), "test images"
     save_picture(reconstruction_sheet(x, model.reconstruct(x, generator=generator)), path_reading)
     return Made((path, path_reading), f"{weights.note}; it reads {what}")
@@ -268,14 +163,13 @@ def video(desk: Desk) -> Made:
     from drawnet.figures.animation import save_animation, save_reading_animation
 
     weights = desk.weights("mnist", "mnist-quick")
-    model = desk.model(weights.checkpoint)
+    model = desk.model(weights)
     generator = generator_for(model, desk.seed)
     names = ("drawing.gif", "drawing.webp", "reading.gif", "reading.webp")
     gif, webp, reading_gif, reading_webp = (desk.out / name for name in names)
     save_animation(model.sample(NUM_ANIMATED, generator=generator), gif, webp)
-    if (dataset := desk.dataset(weights.checkpoint)) is None:
-        missing = weights.checkpoint.config.dataset
-        return Made((gif, webp), f"{weights.note}; without reading, data set {missing} is not there")
+    if (dataset := desk.dataset(weights)) is None:
+        return Made((gif, webp), f"{weights.note}; without reading, data set {weights.dataset} is not there")
     x = some_test_images(dataset, NUM_READ, desk.seed).to(generator.device)
     save_reading_animation(x, model.reconstruct(x, generator=generator), reading_gif, reading_webp)
     return Made((gif, webp, reading_gif, reading_webp), weights.note)
@@ -306,18 +200,17 @@ def _samples(desk: Desk, name: str, *names: str) -> Made:
     from drawnet.files import save_picture, write_json
 
     weights = desk.weights(*names)
-    checkpoint, note = weights.checkpoint, weights.note
-    model = desk.model(checkpoint)
+    model, note = desk.model(weights), weights.note
     *_, last = model.sample(NUM_COMPARED, generator=generator_for(model, desk.seed))
     images = last.canvas.cpu()
     shown = images[: NUM_SAMPLES[images.shape[1]]]
     grid, plot, numbers = (desk.out / f"{name}{rest}" for rest in (".png", "-distances.png", "-distances.json"))
-    dataset, neighbours = desk.dataset(checkpoint), None
-    if dataset is not None and desk.may_show(checkpoint):
+    dataset, neighbours = desk.dataset(weights), None
+    if dataset is not None and desk.may_show(weights):
         neighbours = dataset.train.intensities(nearest_images(shown, dataset.train)[0])
     save_picture(sample_grid(shown, neighbours), grid)
     if dataset is None:
-        return Made((grid,), f"{note}; no nearest images, data set {checkpoint.config.dataset} is not there")
+        return Made((grid,), f"{note}; no nearest images, data set {weights.dataset} is not there")
     distances = neighbour_distances(images, dataset, generator=torch.Generator().manual_seed(desk.seed))
     summary = distance_summary(distances)
     distance_histogram(distances, plot)

@@ -37,7 +37,7 @@ struct Bank {
     int size, num_pixels, stride;
     Span* spans;                  // what each filter sees
     Span seen;                    // what any of them sees
-    float *weights, *gradients;  // [filter][pixel, padded]: in the whole vectors of its span, and zero beside it there
+    float *weights, *gradients;  // [filter][pixel, padded]; weights: set in the whole vectors of a span only
 
     Bank(int size, int num_pixels, Arena& arena)
         : size(size), num_pixels(num_pixels), stride(round_up(num_pixels, LANES)) {
