@@ -1,4 +1,4 @@
-"""The scripts of `tools/` as modules."""
+"""The scripts beside the package, as modules."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from types import ModuleType
 ROOT = Path(__file__).parent.parent
 
 
-def load_script(name: str) -> ModuleType:
-    """`tools/NAME.py`."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+def load_script(path: str | Path) -> ModuleType:
+    """A file of the repository, `path` from its root or whole."""
+    file = ROOT / path
+    spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

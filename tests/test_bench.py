@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import statistics
@@ -22,6 +21,7 @@ from drawnet.bench import IMPLEMENTATIONS, JAX_SCRIPT, ROWS, SCANS, Case, Measur
 from drawnet.bench_worker import draw_step, linear_maps, peak_mib, products_step
 from drawnet.cli import main
 from drawnet.models.draw import Draw, DrawConfig
+from scripts import load_script
 from test_cli import fails
 
 TINY = {"height": 6, "width": 5, "num_glimpses": 3, "hidden_size": 8, "latent_size": 4}
@@ -299,11 +299,7 @@ def test_what_is_absent_is_named_with_a_reason(monkeypatch: pytest.MonkeyPatch, 
 
 def test_jax_computes_the_same_nats_and_gradients() -> None:
     jax = pytest.importorskip("jax")
-    spec = importlib.util.spec_from_file_location("jax_draw", JAX_SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    jax_draw = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(jax_draw)
+    jax_draw = load_script(JAX_SCRIPT)
     for config in CONFIGS[::3]:
         generator = torch.Generator().manual_seed(3)
         model = Draw(config)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -21,21 +19,15 @@ from drawnet.models.vae import VAEConfig
 from drawnet.presets import RunConfig, for_images, freyfaces_vae, mnist_vae
 from drawnet.run import new_model
 from drawnet.train import Training
+from scripts import load_script
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
 BATCH = 40  # all training images: 50, of which a tenth validates and a tenth tests
 SEED = 3
 
 
 @pytest.fixture(scope="module")
 def vae_figures() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("vae_figures", EXAMPLES / "vae_figures.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look for the types of their fields
-    spec.loader.exec_module(module)
-    return module
+    return load_script("examples/vae_figures.py")
 
 
 def array_file(folder: Path, kind: str) -> Path:

@@ -14,7 +14,7 @@ from scripts import ROOT, load_script
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    return load_script("results_table")
+    return load_script("tools/results_table.py")
 
 
 def write_report(folder: Path, run: str, **changes: Any) -> None:

@@ -18,7 +18,7 @@ from toy import TOY_MODELS, toy_config
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    return load_script("ship")
+    return load_script("tools/ship.py")
 
 
 @pytest.fixture
