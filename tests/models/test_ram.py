@@ -18,7 +18,7 @@ def relu(values: list[float]) -> list[float]:
 
 
 class SlowRAM(SlowDraw):
-    """Sections 3 and 4 of Mnih et al. in Python floats; the loops for linear maps and LSTM are those of DRAW's."""
+    """Sections 3 and 4 of Mnih et al. in Python floats; the loops for linear maps are those of DRAW's."""
 
     def patches(self, image: list, corner: tuple[int, int]) -> list[float]:
         """Means of 1, 2 x 2, ... pixels around the corner, channel by channel, black outside of the image."""
@@ -36,13 +36,22 @@ class SlowRAM(SlowDraw):
                     values.append(total / stride**2)
         return values
 
+    def core(self, inputs: list[float], h: list[float]) -> list[float]:
+        """Rect(Linear(h) + Linear(g)), a bias with each of the two maps."""
+        sums = [0.0] * len(h)
+        for kind, values in (("ih", inputs), ("hh", h)):
+            rows, biases = self.weights[f"core.weight_{kind}"], self.weights[f"core.bias_{kind}"]
+            for unit, (row, bias) in enumerate(zip(rows, biases, strict=True)):
+                sums[unit] += bias + sum(w * v for w, v in zip(row, values, strict=True))
+        return relu(sums)
+
     def run(self, image: list, noise: list[list[float]]) -> dict:
         """One image; noise is `[glimpse][2]`."""
         cfg = self.config
-        h, cell = self.weights["initial"]
+        h = self.weights["initial"]
         found: dict = {"mean": [], "drawn": [], "corner": [], "baseline": []}
         for epsilon in noise:
-            mean = [math.tanh(v) for v in self.linear("location", h)]
+            mean = [math.tanh(v) for v in self.linear("location.2", relu(self.linear("location.0", h)))]
             drawn = [m + cfg.location_sigma * e for m, e in zip(mean, epsilon, strict=True)]
             inside = [min(1.0, max(-1.0, v)) for v in drawn]
             corner = tuple(round((v + 1) / 2 * s) for v, s in zip(inside, (cfg.width, cfg.height), strict=True))
@@ -52,7 +61,7 @@ class SlowRAM(SlowDraw):
             found["corner"].append(corner)
             found["baseline"] += self.linear("baseline", h)
             seen, placed = relu(self.linear("see", self.patches(image, corner))), relu(self.linear("place", place))
-            h, cell = self.lstm("core", relu(self.linear("combine", seen + placed)), h, cell)
+            h = self.core(relu(self.linear("combine", seen + placed)), h)
         found["logits"] = self.linear("classify", h)
         return found
 
@@ -103,8 +112,8 @@ def normal_cdf(v: Tensor) -> Tensor:
     return 0.5 * (1 + torch.erf(v / math.sqrt(2)))
 
 
-def expected_reward(model: RAM, x: Tensor, labels: Tensor) -> Tensor:
-    """E[R] exactly: places are corners of pixels, so all paths can be counted, each with its probability.
+def rewards_and_probabilities(model: RAM, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """R and the probability of every path, `[image, path]`: places are corners of pixels, so all can be counted.
 
     Corner k of an axis of `size` pixels is where round((l + 1) / 2 size) = k: an interval of the normal variable l.
     """
@@ -115,7 +124,7 @@ def expected_reward(model: RAM, x: Tensor, labels: Tensor) -> Tensor:
     chosen = corners[paths]  # [path, glimpse, 2]
     size = torch.tensor([cfg.width, cfg.height])
     place = 2 * chosen / size - 1.0
-    total = torch.zeros((), dtype=torch.float64)
+    rewards, probabilities = [], []
     for image, label in zip(x, labels, strict=True):
         images = image.expand(len(paths), -1, -1, -1)
         noise = torch.zeros(cfg.num_glimpses, len(paths), 2, dtype=torch.float64)
@@ -129,31 +138,37 @@ def expected_reward(model: RAM, x: Tensor, labels: Tensor) -> Tensor:
         inside = [normal_cdf((edge - found.mean) / cfg.location_sigma) for edge in (low, high)]
         probability = (inside[1] - inside[0]).prod(2).prod(1)
         assert probability.sum().item() == pytest.approx(1)
-        total = total + (probability * (found.logits.argmax(1) == label)).sum()
-    return total / len(x)
+        probabilities.append(probability)
+        rewards.append(found.logits.softmax(1)[:, label])
+    return torch.stack(rewards), torch.stack(probabilities)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_the_policy_gradient_is_the_derivative_of_the_expected_reward(seed: int) -> None:
     """Two glimpses, so that the second place depends on what was seen at the first; with the baseline in it."""
     model = small_ram(
-        1.2, seed, height=3, width=2, num_glimpses=2, patch_size=2, num_scales=1, hidden_size=4, glimpse_size=6
-    )
+        0.5, seed, height=3, width=2, num_glimpses=2, patch_size=2, num_scales=1, hidden_size=4, glimpse_size=6,
+        policy_size=3,
+    )  # fmt: skip
     x, labels = images_and_labels(model, 3, seed)
     with torch.no_grad():
-        reward = expected_reward(model, x, labels).item()
-    assert 0.05 < reward < 0.95
+        model.see.weight *= 4  # so that places matter
+        model.classify.weight *= 3
+    # Moving p(label) itself is the cross-entropy's part, so every path keeps the reward that it has now.
+    with torch.no_grad():
+        rewards, _ = rewards_and_probabilities(model, x, labels)
+    assert rewards.max() > 2 * rewards.min()
 
     def reward_at(p: Tensor, index: tuple[int, ...], step: float) -> float:
         with torch.no_grad():
             p[index] += step
-            value = expected_reward(model, x, labels).item()
+            _, probabilities = rewards_and_probabilities(model, x, labels)
             p[index] -= step
-        return value
+        return (rewards * probabilities).sum(1).mean().item()
 
-    policy = list(model.location.parameters())
+    taught = [p for name, p in model.named_parameters() if not name.startswith(("baseline", "classify"))]
     exact = []
-    for p in policy:
+    for p in taught:
         for index in itertools.product(*map(range, p.shape)):
             exact.append((reward_at(p, index, 1e-5) - reward_at(p, index, -1e-5)) / 2e-5)
     exact = torch.tensor(exact, dtype=torch.float64)
@@ -161,28 +176,33 @@ def test_the_policy_gradient_is_the_derivative_of_the_expected_reward(seed: int)
     generator, drawn = seeded(seed), []
     images, names = x.repeat(500, 1, 1, 1), labels.repeat(500)
     for _ in range(120):
-        model.zero_grad()
-        model.loss(images, names, generator=generator).total.backward()
-        drawn.append(-torch.cat([p.grad.flatten() for p in policy if p.grad is not None]))  # the loss goes down
+        loss = model.loss(images, names, generator=generator)
+        rest = loss.total - loss.nats.mean()  # the regression is in it, but reaches none of these
+        slopes = torch.autograd.grad(-rest, taught)  # the loss goes down
+        drawn.append(torch.cat([slope.flatten() for slope in slopes]))
     means = torch.stack(drawn)
     mean, error = means.mean(0), means.std(0) / math.sqrt(len(means))
     assert exact.norm() > 5 * error.norm()
-    assert ((mean - exact).abs() < 4 * error + 1e-9).all()
+    assert ((mean - exact).abs() < 4.5 * error + 1e-9).all()
 
 
-def test_the_three_parts_of_the_loss_teach_different_parameters() -> None:
+def test_who_learns_from_which_part_of_the_loss() -> None:
+    """Class: cross-entropy alone; policy: REINFORCE alone; baseline: regression alone; what is seen: the first two."""
     model = small_ram()
     x, labels = images_and_labels(model, 20)
     loss = model.loss(x, labels, generator=seeded())
     named = dict(model.named_parameters())
-    total = dict(zip(named, torch.autograd.grad(loss.total, named.values(), retain_graph=True), strict=True))
-    entropy = dict(zip(named, torch.autograd.grad(loss.nats.mean(), named.values(), allow_unused=True), strict=True))
+    parameters = list(named.values())
+    total = dict(zip(named, torch.autograd.grad(loss.total, parameters, retain_graph=True), strict=True))
+    entropy = dict(zip(named, torch.autograd.grad(loss.nats.mean(), parameters, allow_unused=True), strict=True))
     for name in named:
         if name.startswith(("location", "baseline")):
             assert entropy[name] is None
             assert total[name].abs().max() > 0
-        else:
+        elif name.startswith("classify"):
             torch.testing.assert_close(total[name], entropy[name])
+        else:
+            assert not torch.allclose(total[name], entropy[name])
 
 
 def test_the_baseline_learns_the_mean_reward() -> None:
@@ -190,7 +210,7 @@ def test_the_baseline_learns_the_mean_reward() -> None:
     x, labels = images_and_labels(model, 20)
     model.loss(x, labels, generator=seeded()).total.backward()
     glimpses = model.glimpses(x, torch.randn(3, 20, 2, generator=seeded(), dtype=torch.float64))
-    reward = (glimpses.logits.argmax(1) == labels).double()[:, None]
+    reward = glimpses.logits.softmax(1).gather(1, labels[:, None])
     slope = (2 * (glimpses.baseline - reward)).sum(1).mean()  # of the squared error's mean, in the bias
     assert model.baseline.bias.grad is not None
     assert model.baseline.bias.grad.item() == pytest.approx(slope.item())

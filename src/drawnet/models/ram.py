@@ -1,9 +1,9 @@
 """RAM, the recurrent model of visual attention (Mnih, Heess, Graves, Kavukcuoglu 2014, arXiv 1406.6247).
 
 It looks at an image through patches of several scales around a place that it draws at random from its own policy. The
-place is not differentiable: where to look is learned from whether the class was named right (REINFORCE), everything
-else from the cross-entropy. Symbols are the paper's where it has them: f_g the glimpse network, f_h the core, f_l the
-policy, l a place in [-1, 1]^2, b the baseline, R the reward. Our LSTM core is that of the Differentiable RAM.
+place is not differentiable: where to look is learned from whether the class is named right (REINFORCE), what is seen
+there from the cross-entropy. Symbols are the paper's where it has them: f_g the glimpse network, f_h the core, f_l the
+policy, l a place in [-1, 1]^2, b the baseline, R the reward. Its f_l has no hidden layer; ours has (docs/design.md).
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from drawnet.models.checks import check_images
 from drawnet.models.classification import ClassificationLoss, Look
 from drawnet.nn.attention import Window
 
-FORGET_BIAS = 1.0  # as in models/draw.py
-
 
 @dataclass(frozen=True)
 class RAMConfig:
@@ -33,8 +31,9 @@ class RAMConfig:
         width: of the image, pixels.
         num_channels: 1 (grey) or 3 (RGB).
         num_glimpses: T, glimpses an image.
-        hidden_size: units of the core's LSTM.
+        hidden_size: units of the core.
         glimpse_size: units that see the patches, and units that see the place.
+        policy_size: units of the policy's hidden layer.
         patch_size: every patch is brought to so many by so many pixels; at most the image's shorter side.
         num_scales: patches a glimpse, the first of `patch_size` pixels, each of twice the side of the last.
         location_sigma: standard deviation of the policy, where the image is 2 wide and 2 high.
@@ -50,14 +49,15 @@ class RAMConfig:
     num_glimpses: int = 8
     hidden_size: int = 256
     glimpse_size: int = 128
+    policy_size: int = 128
     patch_size: int = 12
     num_scales: int = 4
     location_sigma: float = 0.15
     num_classes: int = 10
 
     def __post_init__(self) -> None:
-        sizes = ("height", "width", "num_glimpses", "hidden_size", "glimpse_size", "patch_size", "num_scales")
-        for field in (*sizes, "num_classes"):
+        sizes = ("height", "width", "num_glimpses", "hidden_size", "glimpse_size", "policy_size", "patch_size")
+        for field in (*sizes, "num_scales", "num_classes"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} is {getattr(self, field)}: it must be at least 1")
         if self.num_channels not in (1, 3):
@@ -96,18 +96,18 @@ class RAM(nn.Module):
     def __init__(self, config: RAMConfig) -> None:
         super().__init__()
         self.config = config
-        hidden, glimpse = config.hidden_size, config.glimpse_size
+        hidden, glimpse, policy = config.hidden_size, config.glimpse_size, config.policy_size
         self.see = nn.Linear(config.num_scales * config.num_channels * config.patch_size**2, glimpse)
         self.place = nn.Linear(2, glimpse)
         self.combine = nn.Linear(2 * glimpse, hidden)  # the paper's two maps onto the glimpse feature, added up
-        self.core = nn.LSTMCell(hidden, hidden)
-        self.location = nn.Linear(hidden, 2)
+        self.core = nn.RNNCell(hidden, hidden, nonlinearity="relu")
+        mean = nn.Linear(policy, 2)
+        for start in (mean.weight, mean.bias):  # all glimpses at the centre, where the widest patch sees the most
+            nn.init.zeros_(start)
+        self.location = nn.Sequential(nn.Linear(hidden, policy), nn.ReLU(), mean)
         self.baseline = nn.Linear(hidden, 1)
         self.classify = nn.Linear(hidden, config.num_classes)
-        with torch.no_grad():
-            self.core.bias_hh[hidden : 2 * hidden] += FORGET_BIAS
-            self.location.bias.zero_()  # the first glimpse is at the centre, where the widest patch sees the most
-        self.initial = nn.Parameter(torch.zeros(2, hidden))  # h_0 and its cell
+        self.initial = nn.Parameter(torch.zeros(hidden))  # h_0
 
     def loss(
         self,
@@ -118,7 +118,9 @@ class RAM(nn.Module):
     ) -> ClassificationLoss:
         """The hybrid loss of Mnih et al.: cross-entropy, REINFORCE for the policy, regression of the baseline.
 
-        The three have no parameter in common: the policy and the baseline see the state, but do not change it.
+        The reward R is what naming a class drawn from the softmax would earn on average: p(label | image, places).
+        REINFORCE reaches the policy and, through the state that the policy sees, the core and the glimpse network; the
+        baseline sees the state but does not change it.
 
         Args:
             x: images in [0, 1].
@@ -131,7 +133,7 @@ class RAM(nn.Module):
         check_images(x, self.config)
         glimpses = self.glimpses(x, self._noise(len(x), generator))
         nats = F.cross_entropy(glimpses.logits, labels, reduction="none")
-        reward = (glimpses.logits.argmax(1) == labels).to(nats)[:, None]  # R
+        reward = (-nats.detach()).exp()[:, None]  # R
         # log N(l; mean, sigma^2) up to what does not depend on the policy
         log_policy = -((glimpses.drawn - glimpses.mean) ** 2).sum(2) / (2 * self.config.location_sigma**2)
         reinforce = -(log_policy * (reward - glimpses.baseline.detach())).sum(1).mean()
@@ -173,19 +175,17 @@ class RAM(nn.Module):
             noise: what each place is off the mean of the policy, in units of `location_sigma`.
         """
         # Sums of rectangles are differences of these, and float64 keeps their digits.
-        sums = F.pad(x.double().cumsum(2).cumsum(3), (1, 0, 1, 0))
-        hidden, cell = (v.expand(len(x), -1) for v in self.initial)
+        sums = F.pad(x, (1, 0, 1, 0)).cumsum(2, dtype=torch.float64).cumsum_(3)
+        hidden = self.initial.expand(len(x), -1)
         means, drawn, corners, baselines = [], [], [], []
         for epsilon in noise:
-            state = hidden.detach()
-            means.append(self.location(state).tanh())  # f_l
-            baselines.append(self.baseline(state).squeeze(1))
+            means.append(self.location(hidden).tanh())  # f_l
+            baselines.append(self.baseline(hidden.detach()).squeeze(1))
             drawn.append((means[-1] + self.config.location_sigma * epsilon).detach())
             corners.append(self.corner(drawn[-1]))
             seen = self.see(self._patches(sums, corners[-1]).to(x)).relu()  # f_g
             placed = self.place(self._place(corners[-1].to(x))).relu()
-            feature = self.combine(torch.cat([seen, placed], 1)).relu()
-            hidden, cell = self.core(feature, (hidden, cell))  # f_h
+            hidden = self.core(self.combine(torch.cat([seen, placed], 1)).relu(), hidden)  # f_h
         mean, draws, corner, baseline = (torch.stack(v, 1) for v in (means, drawn, corners, baselines))
         return Glimpses(mean, draws, corner, baseline, self.classify(hidden))
 
