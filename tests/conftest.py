@@ -1,5 +1,7 @@
 """Every test runs with the shapes and types in drawnet's signatures checked."""
 
+import signal
+
 import jaxtyping
 import pytest
 import torch
@@ -9,6 +11,10 @@ jaxtyping.install_import_hook("drawnet", "checker.check")
 
 # The tensors here are tiny: more threads only wait for each other.
 torch.set_num_threads(1)
+
+
+# A shell starts a command in the background with Ctrl-C ignored, and the tests of Ctrl-C would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
