@@ -154,10 +154,9 @@ def test_the_policy_gradient_is_the_derivative_of_the_expected_reward(seed: int)
     with torch.no_grad():
         model.see.weight *= 4  # so that places matter
         model.classify.weight *= 3
-    # Moving p(label) itself is the cross-entropy's part, so every path keeps the reward that it has now.
-    with torch.no_grad():
-        rewards, _ = rewards_and_probabilities(model, x, labels)
-    assert rewards.max() > 2 * rewards.min()
+        # Moving p(label) itself is the cross-entropy's part, so every path keeps the reward that it has now.
+        rewards, probabilities = rewards_and_probabilities(model, x, labels)
+    assert 0.05 < (rewards * probabilities).sum(1).mean() < 0.95
 
     def reward_at(p: Tensor, index: tuple[int, ...], step: float) -> float:
         with torch.no_grad():
@@ -183,7 +182,7 @@ def test_the_policy_gradient_is_the_derivative_of_the_expected_reward(seed: int)
     means = torch.stack(drawn)
     mean, error = means.mean(0), means.std(0) / math.sqrt(len(means))
     assert exact.norm() > 5 * error.norm()
-    assert ((mean - exact).abs() < 4.5 * error + 1e-9).all()
+    assert ((mean - exact).abs() < 4 * error + 1e-9).all()
 
 
 def test_who_learns_from_which_part_of_the_loss() -> None:

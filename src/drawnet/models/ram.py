@@ -101,10 +101,9 @@ class RAM(nn.Module):
         self.place = nn.Linear(2, glimpse)
         self.combine = nn.Linear(2 * glimpse, hidden)  # the paper's two maps onto the glimpse feature, added up
         self.core = nn.RNNCell(hidden, hidden, nonlinearity="relu")
-        mean = nn.Linear(policy, 2)
-        for start in (mean.weight, mean.bias):  # all glimpses at the centre, where the widest patch sees the most
+        self.location = nn.Sequential(nn.Linear(hidden, policy), nn.ReLU(), nn.Linear(policy, 2))
+        for start in self.location[-1].parameters():  # all at the centre: the widest patch sees most
             nn.init.zeros_(start)
-        self.location = nn.Sequential(nn.Linear(hidden, policy), nn.ReLU(), mean)
         self.baseline = nn.Linear(hidden, 1)
         self.classify = nn.Linear(hidden, config.num_classes)
         self.initial = nn.Parameter(torch.zeros(hidden))  # h_0
